@@ -1,0 +1,1 @@
+//! The node: cores wired to time, disk and network.

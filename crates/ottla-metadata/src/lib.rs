@@ -1,0 +1,1 @@
+//! The cluster metadata image and the controller that decides its changes.

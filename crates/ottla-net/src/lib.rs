@@ -1,0 +1,1 @@
+//! Listeners, frames, memory budget, file-range sends.

@@ -1,0 +1,1 @@
+//! Record batches: views, validation, building, checksums, compression.

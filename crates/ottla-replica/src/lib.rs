@@ -1,0 +1,1 @@
+//! One partition replica: log, high watermark, parked waits.

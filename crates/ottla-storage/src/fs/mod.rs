@@ -1,0 +1,125 @@
+//! The file system as the log sees it: positioned reads and writes, explicit durability, POSIX locks.
+//!
+//! Two implementations: the real one, and an in-memory one that can fail, tear writes and forget what was not synced.
+
+use std::fmt::Debug;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+use std::sync::Arc;
+
+/// How a file is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenMode {
+    /// Existing, read only.
+    Read,
+    /// Existing, read and write.
+    Write,
+    /// Read and write, created when missing, contents kept.
+    CreateOrOpen,
+    /// Read and write, must not exist.
+    CreateNew,
+}
+
+/// What a directory entry or path is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileInfo {
+    /// Size in bytes.
+    pub len: u64,
+    /// Time of last modification, ms since the epoch.
+    pub modified_ms: i64,
+    /// Whether it is a directory.
+    pub is_dir: bool,
+}
+
+/// A file system.
+pub trait Fs: Send + Sync + Debug {
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// As the operating system's open.
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn FsFile>>;
+    /// Describes a path; `NotFound` when there is nothing.
+    ///
+    /// # Errors
+    /// As the operating system's stat.
+    fn info(&self, path: &Path) -> io::Result<FileInfo>;
+    /// Names and descriptions of a directory's entries, sorted by name.
+    ///
+    /// # Errors
+    /// As the operating system's readdir.
+    fn list(&self, dir: &Path) -> io::Result<Vec<(String, FileInfo)>>;
+    /// Creates a directory and its missing parents.
+    ///
+    /// # Errors
+    /// As the operating system's mkdir.
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
+    /// Atomically renames a file or directory, replacing a file of the new name. Durable after [`Fs::sync_dir`] of the
+    /// parent.
+    ///
+    /// # Errors
+    /// As the operating system's rename.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// As the operating system's unlink.
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+    /// Removes a directory and all in it.
+    ///
+    /// # Errors
+    /// As the operating system's rmdir and unlink.
+    fn remove_dir_all(&self, dir: &Path) -> io::Result<()>;
+    /// Makes creations, renames and removals in `dir` durable.
+    ///
+    /// # Errors
+    /// As the operating system's fsync.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Sets the time of last modification, ms since the epoch.
+    ///
+    /// # Errors
+    /// As the operating system's utimensat.
+    fn set_modified(&self, path: &Path, modified_ms: i64) -> io::Result<()>;
+    /// Sets or clears the read-only permission.
+    ///
+    /// # Errors
+    /// As the operating system's chmod.
+    fn set_read_only(&self, path: &Path, read_only: bool) -> io::Result<()>;
+    /// Takes an exclusive POSIX record lock (fcntl, as Java's `FileChannel.tryLock`) on a file, creating it; `None` when
+    /// another process holds it. The lock is released when the value is dropped.
+    ///
+    /// # Errors
+    /// As the operating system's open and fcntl.
+    fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn Debug + Send + Sync>>>;
+}
+
+/// An open file. All methods take `&self`: callers order their own writes.
+pub trait FsFile: Send + Sync + Debug {
+    /// Reads up to `buf.len()` bytes at `offset`; fewer only at the end of the file.
+    ///
+    /// # Errors
+    /// As the operating system's pread.
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Writes all of `bytes` at `offset`, growing the file as needed.
+    ///
+    /// # Errors
+    /// As the operating system's pwrite; part of the bytes may have been written.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Current size in bytes.
+    ///
+    /// # Errors
+    /// As the operating system's fstat.
+    fn len(&self) -> io::Result<u64>;
+    /// Cuts or extends (with zeros) to `len` bytes.
+    ///
+    /// # Errors
+    /// As the operating system's ftruncate.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+    /// Makes the contents and the size durable (fdatasync).
+    ///
+    /// # Errors
+    /// As the operating system's fdatasync. After an error the state on disk is unknown: never retry as if nothing happened.
+    fn sync_data(&self) -> io::Result<()>;
+    /// The descriptor for `sendfile`; `None` where there is no real file.
+    fn as_fd(&self) -> Option<BorrowedFd<'_>>;
+}
