@@ -1,12 +1,23 @@
 //! The file system as the log sees it: positioned reads and writes, explicit durability, POSIX locks.
 //!
-//! Two implementations: the real one, and an in-memory one that can fail, tear writes and forget what was not synced.
+//! Two implementations: [`RealFs`], and [`MemFs`] in memory, which can fail, tear writes and forget what was not synced.
+
+mod atomic;
+mod mem;
+mod real;
 
 use std::fmt::Debug;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
+
+pub use atomic::{exists, read_file, remove_file_if_exists, replace_file, temporary_path};
+pub use mem::{Effect, Fault, MemFs, Operation};
+pub use real::RealFs;
+
+/// A held lock on a file; dropping it releases the lock. See [`Fs::try_lock`].
+pub type FileLock = Box<dyn Debug + Send + Sync>;
 
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,11 +97,14 @@ pub trait Fs: Send + Sync + Debug {
     /// As the operating system's chmod.
     fn set_read_only(&self, path: &Path, read_only: bool) -> io::Result<()>;
     /// Takes an exclusive POSIX record lock (fcntl, as Java's `FileChannel.tryLock`) on a file, creating it; `None` when
-    /// another process holds it. The lock is released when the value is dropped.
+    /// another process, or this one, holds it. The lock is released when the value is dropped; the file stays.
+    ///
+    /// While it is held nothing else in the process may open the file: the kernel drops a process's POSIX lock when any
+    /// descriptor of that file is closed.
     ///
     /// # Errors
     /// As the operating system's open and fcntl.
-    fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn Debug + Send + Sync>>>;
+    fn try_lock(&self, path: &Path) -> io::Result<Option<FileLock>>;
 }
 
 /// An open file. All methods take `&self`: callers order their own writes.
@@ -110,6 +124,13 @@ pub trait FsFile: Send + Sync + Debug {
     /// # Errors
     /// As the operating system's fstat.
     fn len(&self) -> io::Result<u64>;
+    /// Whether the size is 0.
+    ///
+    /// # Errors
+    /// As [`FsFile::len`].
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
     /// Cuts or extends (with zeros) to `len` bytes.
     ///
     /// # Errors

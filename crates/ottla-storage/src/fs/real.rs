@@ -1,0 +1,199 @@
+//! The operating system's file system.
+//!
+//! The only module of the storage crate that touches `std::fs`. A [`RealFs`] has no state of its own; what the process as a
+//! whole must remember, because the kernel does, is which files it has locked (see [`RealFs::try_lock`]).
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::fs::{FlockOperation, fcntl_lock, fdatasync};
+use rustix::io::Errno;
+
+use super::{FileInfo, FileLock, Fs, FsFile, OpenMode};
+
+/// Files locked by this process, by device and inode. A POSIX record lock belongs to the process, not to the descriptor:
+/// a second lock by the same process would succeed, and closing *any* descriptor of the file would drop the first one.
+static LOCKED: Mutex<BTreeSet<(u64, u64)>> = Mutex::new(BTreeSet::new());
+
+/// How often [`RealFs::try_lock`] starts again because the file was replaced between opening and locking it.
+const MAX_LOCK_ATTEMPTS: usize = 16;
+
+/// The operating system's file system.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RealFs;
+
+impl Fs for RealFs {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn FsFile>> {
+        let mut options = OpenOptions::new();
+        options.read(true);
+        match mode {
+            OpenMode::Read => &mut options,
+            OpenMode::Write => options.write(true),
+            OpenMode::CreateOrOpen => options.write(true).create(true).truncate(false),
+            OpenMode::CreateNew => options.write(true).create_new(true),
+        };
+        Ok(Arc::new(RealFile(options.open(path)?)))
+    }
+
+    fn info(&self, path: &Path) -> io::Result<FileInfo> {
+        describe(&fs::metadata(path)?)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<(String, FileInfo)>> {
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(dir)? {
+            let entry = entry?;
+            match fs::metadata(entry.path()) {
+                Ok(metadata) => {
+                    entries.push((entry.file_name().to_string_lossy().into_owned(), describe(&metadata)?));
+                }
+                // Removed since it was listed, or a dangling link.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(e),
+            }
+        }
+        entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+        Ok(entries)
+    }
+
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        fs::create_dir_all(dir)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn remove_dir_all(&self, dir: &Path) -> io::Result<()> {
+        fs::remove_dir_all(dir)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        File::open(dir)?.sync_all()
+    }
+
+    fn set_modified(&self, path: &Path, modified_ms: i64) -> io::Result<()> {
+        let distance = Duration::from_millis(modified_ms.unsigned_abs());
+        let time = if modified_ms >= 0 { UNIX_EPOCH.checked_add(distance) } else { UNIX_EPOCH.checked_sub(distance) };
+        let time = time.ok_or(io::ErrorKind::InvalidInput)?;
+        File::open(path)?.set_modified(time)
+    }
+
+    fn set_read_only(&self, path: &Path, read_only: bool) -> io::Result<()> {
+        use std::os::unix::fs::PermissionsExt;
+        let mut permissions = fs::metadata(path)?.permissions();
+        let mode = permissions.mode();
+        permissions.set_mode(if read_only { mode & !0o222 } else { mode | 0o200 });
+        fs::set_permissions(path, permissions)
+    }
+
+    fn try_lock(&self, path: &Path) -> io::Result<Option<FileLock>> {
+        let mut locked = LOCKED.lock().unwrap_or_else(PoisonError::into_inner);
+        for _ in 0..MAX_LOCK_ATTEMPTS {
+            // Before opening: a descriptor opened and closed again would already release the lock that we hold.
+            match fs::metadata(path) {
+                Ok(metadata) if locked.contains(&identity(&metadata)) => return Ok(None),
+                Ok(_) => {}
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(e),
+            }
+            let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+            match fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {}
+                Err(Errno::AGAIN | Errno::ACCESS) => return Ok(None),
+                Err(e) => return Err(e.into()),
+            }
+            // Its last owner may have removed the file between our open and our lock: such a lock protects nothing.
+            let id = identity(&file.metadata()?);
+            match fs::metadata(path) {
+                Ok(metadata) if identity(&metadata) == id => {
+                    locked.insert(id);
+                    return Ok(Some(Box::new(ProcessLock { file: Some(file), id })));
+                }
+                Ok(_) => {}
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn identity(metadata: &fs::Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
+}
+
+fn describe(metadata: &fs::Metadata) -> io::Result<FileInfo> {
+    Ok(FileInfo { len: metadata.len(), modified_ms: millis(metadata.modified()?), is_dir: metadata.is_dir() })
+}
+
+fn millis(time: SystemTime) -> i64 {
+    match time.duration_since(UNIX_EPOCH) {
+        Ok(after) => i64::try_from(after.as_millis()).unwrap_or(i64::MAX),
+        Err(before) => i64::try_from(before.duration().as_millis()).map_or(i64::MIN, |ms| -ms),
+    }
+}
+
+/// An open file of the operating system.
+#[derive(Debug)]
+struct RealFile(File);
+
+impl FsFile for RealFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut filled = 0;
+        while filled < buf.len() {
+            match self.0.read_at(&mut buf[filled..], offset + filled as u64) {
+                Ok(0) => break,
+                Ok(n) => filled += n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(filled)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.0.write_all_at(bytes, offset)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        Ok(fdatasync(&self.0)?)
+    }
+
+    fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.0.as_fd())
+    }
+}
+
+/// A held lock: the descriptor stays open for as long, and is closed before the process forgets that it holds it.
+#[derive(Debug)]
+struct ProcessLock {
+    file: Option<File>,
+    id: (u64, u64),
+}
+
+impl Drop for ProcessLock {
+    fn drop(&mut self) {
+        let mut locked = LOCKED.lock().unwrap_or_else(PoisonError::into_inner);
+        self.file = None;
+        locked.remove(&self.id);
+    }
+}
