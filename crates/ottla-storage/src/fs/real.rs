@@ -84,7 +84,11 @@ impl Fs for RealFs {
 
     fn set_modified(&self, path: &Path, modified_ms: i64) -> io::Result<()> {
         let distance = Duration::from_millis(modified_ms.unsigned_abs());
-        let time = if modified_ms >= 0 { UNIX_EPOCH.checked_add(distance) } else { UNIX_EPOCH.checked_sub(distance) };
+        let time = if modified_ms >= 0 {
+            UNIX_EPOCH.checked_add(distance)
+        } else {
+            UNIX_EPOCH.checked_sub(distance)
+        };
         let time = time.ok_or(io::ErrorKind::InvalidInput)?;
         File::open(path)?.set_modified(time)
     }

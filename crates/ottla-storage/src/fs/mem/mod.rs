@@ -15,8 +15,8 @@ use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use self::fault::{Faults, Verdict};
 pub use self::fault::{Effect, Fault, Operation};
+use self::fault::{Faults, Verdict};
 use self::tree::{InodeId, Tree};
 use super::{FileInfo, FileLock, Fs, FsFile, OpenMode};
 
@@ -233,7 +233,11 @@ struct MemFile {
 impl MemFile {
     fn live(&self) -> io::Result<MutexGuard<'_, State>> {
         let state = self.fs.state();
-        if state.generation == self.generation { Ok(state) } else { Err(io::Error::from_raw_os_error(STALE_HANDLE)) }
+        if state.generation == self.generation {
+            Ok(state)
+        } else {
+            Err(io::Error::from_raw_os_error(STALE_HANDLE))
+        }
     }
 
     fn live_for_writing(&self) -> io::Result<MutexGuard<'_, State>> {
@@ -251,11 +255,14 @@ impl FsFile for MemFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let mut state = self.live_for_writing()?;
         let verdict = state.faults.judge_write(&self.path, bytes.len())?;
-        let grows = offset.saturating_add(bytes.len() as u64).saturating_sub(state.tree.file(self.inode)?.len());
+        let grows =
+            offset.saturating_add(bytes.len() as u64).saturating_sub(state.tree.file(self.inode)?.len());
         let missing = usize::try_from(grows.saturating_sub(state.free_bytes())).unwrap_or(usize::MAX);
         let (fits, error) = match verdict {
             Verdict::Torn(kept, error) => (kept, Some(error)),
-            Verdict::Proceed if missing > 0 => (bytes.len().saturating_sub(missing), Some(Effect::NoSpace.error())),
+            Verdict::Proceed if missing > 0 => {
+                (bytes.len().saturating_sub(missing), Some(Effect::NoSpace.error()))
+            }
             Verdict::Proceed => (bytes.len(), None),
         };
         let now_ms = state.now_ms;

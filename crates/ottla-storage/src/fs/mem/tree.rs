@@ -161,11 +161,15 @@ impl Tree {
     pub(super) fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
         let target = self.resolve(from)?;
         let (from, to) = (self.parent(from)?, self.parent(to)?);
-        if let Some(replaced) = self.dir(to.0)?.visible.get(&to.1).copied().filter(|&replaced| replaced != target) {
+        if let Some(replaced) =
+            self.dir(to.0)?.visible.get(&to.1).copied().filter(|&replaced| replaced != target)
+        {
             match (self.dirs.contains_key(&target), self.dirs.get(&replaced)) {
                 (false, Some(_)) => return Err(io::ErrorKind::IsADirectory.into()),
                 (true, None) => return Err(io::ErrorKind::NotADirectory.into()),
-                (true, Some(dir)) if !dir.visible.is_empty() => return Err(io::ErrorKind::DirectoryNotEmpty.into()),
+                (true, Some(dir)) if !dir.visible.is_empty() => {
+                    return Err(io::ErrorKind::DirectoryNotEmpty.into());
+                }
                 _ => {}
             }
         }
@@ -323,7 +327,9 @@ impl Tree {
     fn describe(&self, inode: InodeId) -> FileInfo {
         match (self.files.get(&inode), self.dirs.get(&inode)) {
             (Some(file), _) => FileInfo { len: file.len(), modified_ms: file.modified_ms, is_dir: false },
-            (None, dir) => FileInfo { len: 0, modified_ms: dir.map_or(0, |dir| dir.modified_ms), is_dir: true },
+            (None, dir) => {
+                FileInfo { len: 0, modified_ms: dir.map_or(0, |dir| dir.modified_ms), is_dir: true }
+            }
         }
     }
 }
@@ -340,7 +346,8 @@ impl FileInode {
     }
 
     pub(super) fn read_at(&self, buf: &mut [u8], offset: u64) -> usize {
-        let tail = usize::try_from(offset).ok().and_then(|start| self.visible.get(start..)).unwrap_or_default();
+        let tail =
+            usize::try_from(offset).ok().and_then(|start| self.visible.get(start..)).unwrap_or_default();
         let n = tail.len().min(buf.len());
         buf[..n].copy_from_slice(&tail[..n]);
         n
