@@ -1,0 +1,133 @@
+//! Batches of control records: transaction markers, and the records of the quorum.
+
+use ottla_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs};
+
+use crate::cursor::{i16_at, i32_at};
+use crate::{BatchBuilder, RecordError, RecordView};
+
+/// What a control record says, by the type in its key (`ControlRecordType`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(i16)]
+pub enum ControlType {
+    /// The transaction is aborted.
+    Abort = 0,
+    /// The transaction is committed.
+    Commit = 1,
+    /// A new leader of the quorum (KIP-595).
+    LeaderChange = 2,
+    /// Start of a snapshot (KIP-630).
+    SnapshotHeader = 3,
+    /// End of a snapshot.
+    SnapshotFooter = 4,
+    /// The quorum's version (KIP-853).
+    KRaftVersion = 5,
+    /// The quorum's voters (KIP-853).
+    KRaftVoters = 6,
+}
+
+impl ControlType {
+    /// By its number; `None` for numbers of other releases, which readers skip.
+    pub const fn from_id(id: i16) -> Option<Self> {
+        Some(match id {
+            0 => Self::Abort,
+            1 => Self::Commit,
+            2 => Self::LeaderChange,
+            3 => Self::SnapshotHeader,
+            4 => Self::SnapshotFooter,
+            5 => Self::KRaftVersion,
+            6 => Self::KRaftVoters,
+            _ => return None,
+        })
+    }
+
+    /// The key of a control record: version 0 and the type.
+    pub const fn key(self) -> [u8; 4] {
+        let id = (self as i16).to_be_bytes();
+        [0, 0, id[0], id[1]]
+    }
+
+    /// Reads the key of a control record. `Ok(None)`: a type that this release does not know.
+    ///
+    /// Errors: [`RecordError::InvalidRecord`] when the key is null, short, or of a negative version.
+    pub fn of(record: &RecordView<'_>) -> Result<Option<Self>, RecordError> {
+        let key = record.key.filter(|key| key.len() >= 4).ok_or(BAD_KEY)?;
+        if i16_at(key, 0) < 0 {
+            return Err(BAD_KEY);
+        }
+        Ok(Self::from_id(i16_at(key, 2)))
+    }
+}
+
+const BAD_KEY: RecordError = RecordError::InvalidRecord("Invalid control record key");
+const BAD_MARKER: RecordError = RecordError::InvalidRecord("Invalid value of an end transaction marker");
+
+/// The record that ends a transaction on a partition (`EndTransactionMarker`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EndTxnMarker {
+    /// Commit, or abort.
+    pub committed: bool,
+    /// Epoch of the coordinator that decided it.
+    pub coordinator_epoch: i32,
+}
+
+impl EndTxnMarker {
+    /// Reads a control record; `Ok(None)` if it is not a marker.
+    ///
+    /// Errors: [`RecordError::InvalidRecord`] when the key or the value is short or of a negative version.
+    pub fn read(record: &RecordView<'_>) -> Result<Option<Self>, RecordError> {
+        let committed = match ControlType::of(record)? {
+            Some(ControlType::Commit) => true,
+            Some(ControlType::Abort) => false,
+            _ => return Ok(None),
+        };
+        let value = record.value.filter(|value| value.len() >= 6).ok_or(BAD_MARKER)?;
+        if i16_at(value, 0) < 0 {
+            return Err(BAD_MARKER);
+        }
+        Ok(Some(Self { committed, coordinator_epoch: i32_at(value, 2) }))
+    }
+
+    /// The record's value: version 0 and the coordinator's epoch.
+    pub fn value(&self) -> [u8; 6] {
+        let epoch = self.coordinator_epoch.to_be_bytes();
+        [0, 0, epoch[0], epoch[1], epoch[2], epoch[3]]
+    }
+
+    /// The batch of the marker, 78 bytes (`MemoryRecords.withEndTransactionMarker`).
+    pub fn batch(
+        &self,
+        offset: Offset,
+        leader_epoch: LeaderEpoch,
+        now: TimestampMs,
+        producer_id: ProducerId,
+        producer_epoch: ProducerEpoch,
+    ) -> Vec<u8> {
+        let mut builder = BatchBuilder::new()
+            .base_offset(offset)
+            .leader_epoch(leader_epoch)
+            .producer(producer_id, producer_epoch, Sequence::NONE)
+            .transactional(true)
+            .control(true);
+        let kind = if self.committed { ControlType::Commit } else { ControlType::Abort };
+        builder
+            .append(now, Some(&kind.key()), Some(&self.value()), &[])
+            .and_then(|_| builder.build())
+            .expect("a marker is small")
+    }
+}
+
+/// A batch of control records of the quorum, whose values the caller has encoded.
+///
+/// Errors: [`RecordError::Unbuildable`] when they exceed a batch.
+pub fn control_batch(
+    base_offset: Offset,
+    leader_epoch: LeaderEpoch,
+    now: TimestampMs,
+    records: &[(ControlType, &[u8])],
+) -> Result<Vec<u8>, RecordError> {
+    let mut builder = BatchBuilder::new().base_offset(base_offset).leader_epoch(leader_epoch).control(true);
+    for (kind, value) in records {
+        builder.append(now, Some(&kind.key()), Some(value), &[])?;
+    }
+    builder.build()
+}
