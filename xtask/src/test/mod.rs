@@ -1,0 +1,140 @@
+//! `cargo xtask test`: everything a pull request needs, in lanes.
+//!
+//! Each lane is one check that can pass, fail, or be skipped because a toolchain is missing; a skip is said loudly and CI has
+//! none. What lanes need (Python clients, kafkajs, kcat, Apache Kafka's jars) is set up below `target/`.
+
+mod lanes;
+mod node;
+mod setup;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+
+/// Options of `cargo xtask test`.
+#[derive(Args, Debug)]
+pub struct Options {
+    /// Run only these lanes (see --list)
+    #[arg(long = "lane", value_name = "NAME")]
+    lanes: Vec<String>,
+    /// List the lanes and what they check
+    #[arg(long)]
+    list: bool,
+}
+
+/// What lanes share.
+pub struct Context {
+    /// The checkout.
+    pub root: PathBuf,
+    /// `target/`, or where `CARGO_TARGET_DIR` says.
+    pub target: PathBuf,
+}
+
+/// How a lane ended, if not in failure.
+pub enum Outcome {
+    /// All its checks held.
+    Passed,
+    /// It could not run here; says why.
+    Skipped(String),
+}
+
+struct Lane {
+    name: &'static str,
+    about: &'static str,
+    run: fn(&Context) -> Result<Outcome>,
+}
+
+const LANES: &[Lane] = &[
+    Lane { name: "format", about: "rustfmt leaves every file as it is", run: lanes::format },
+    Lane { name: "tidy", about: "crate levels, purity, file sizes", run: lanes::tidy },
+    Lane { name: "codegen", about: "regenerating the wire messages changes nothing", run: lanes::codegen },
+    Lane { name: "clippy", about: "no warning in any crate or test", run: lanes::clippy },
+    Lane { name: "rust", about: "unit, property, scenario and JVM comparison tests", run: lanes::rust },
+    Lane { name: "python", about: "kafka-python, confluent-kafka, aiokafka; restart; kill -9", run: lanes::python },
+    Lane { name: "examples", about: "the examples of the README", run: lanes::examples },
+    Lane { name: "kafkajs", about: "kafkajs against the built binary", run: lanes::kafkajs },
+    Lane { name: "kcat", about: "kcat against the built binary", run: lanes::kcat },
+    Lane { name: "java", about: "Apache Kafka's console tools; DumpLogSegments on our files", run: lanes::java },
+];
+
+/// Runs the lanes and prints what became of each.
+///
+/// # Errors
+/// When a lane fails, or a name is unknown.
+pub fn run(root: &Path, options: &Options) -> Result<()> {
+    if options.list {
+        for lane in LANES {
+            println!("{:10} {}", lane.name, lane.about);
+        }
+        return Ok(());
+    }
+    if let Some(unknown) = options.lanes.iter().find(|name| !LANES.iter().any(|lane| lane.name == **name)) {
+        bail!("no lane '{unknown}'; `cargo xtask test --list` names them");
+    }
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    let context = Context { root: root.to_owned(), target };
+    let chosen = LANES.iter().filter(|l| options.lanes.is_empty() || options.lanes.iter().any(|n| n == l.name));
+    let mut summary = Vec::new();
+    let mut failed = false;
+    for lane in chosen {
+        println!("\n=== {}: {}", lane.name, lane.about);
+        let start = Instant::now();
+        let word = match (lane.run)(&context) {
+            Ok(Outcome::Passed) => "ok".to_owned(),
+            Ok(Outcome::Skipped(why)) => {
+                eprintln!("SKIPPED: lane {}: {why}", lane.name);
+                format!("SKIPPED: {why}")
+            }
+            Err(error) => {
+                failed = true;
+                eprintln!("FAILED: lane {}: {error:#}", lane.name);
+                "FAILED".to_owned()
+            }
+        };
+        summary.push(format!("{:10} {:>6.1} s  {word}", lane.name, start.elapsed().as_secs_f64()));
+    }
+    println!("\n{}", summary.join("\n"));
+    if failed {
+        bail!("at least one lane failed");
+    }
+    Ok(())
+}
+
+impl Context {
+    /// The built binary that lanes start; builds it first (release profile of the tests: optimised, quick to link).
+    pub fn ottla(&self) -> Result<PathBuf> {
+        run_command(self.cargo().args(["build", "--quiet", "--profile", "lanes", "--package", "ottla"]))?;
+        Ok(self.target.join("lanes/ottla"))
+    }
+
+    /// A cargo command in the checkout.
+    pub fn cargo(&self) -> Command {
+        let mut command = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
+        command.current_dir(&self.root);
+        command
+    }
+}
+
+/// Runs a command to its end, its output going to ours.
+pub fn run_command(command: &mut Command) -> Result<()> {
+    let shown = format!("{command:?}");
+    let status = command.status().with_context(|| format!("starting {shown}"))?;
+    if !status.success() {
+        bail!("{status}: {shown}");
+    }
+    Ok(())
+}
+
+/// Runs a command to its end and returns what it printed; on failure the error holds its output.
+pub fn output_of(command: &mut Command) -> Result<String> {
+    let shown = format!("{command:?}");
+    let output = command.output().with_context(|| format!("starting {shown}"))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    if !output.status.success() {
+        bail!("{}: {shown}\n{text}{}", output.status, String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(text)
+}

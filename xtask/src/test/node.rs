@@ -1,0 +1,74 @@
+//! A running ottla node for a lane: own directory, own ports, ended when dropped.
+
+use std::fs::{self, File};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+/// A node started from the built binary.
+pub(super) struct Node {
+    child: Child,
+    /// Address for clients.
+    pub(super) bootstrap: String,
+    /// Directory of its data and log.
+    pub(super) dir: PathBuf,
+}
+
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+impl Node {
+    /// Starts a node below `scratch` and waits until it takes connections.
+    pub(super) fn start(binary: &Path, scratch: &Path) -> Result<Self> {
+        let dir = scratch.join(format!("node-{}", std::process::id()));
+        if dir.exists() {
+            fs::remove_dir_all(&dir)?;
+        }
+        fs::create_dir_all(&dir)?;
+        let (port, controller) = (free_port()?, free_port()?);
+        let listeners = format!("PLAINTEXT://localhost:{port},CONTROLLER://localhost:{controller}");
+        let log = File::create(dir.join("server.log"))?;
+        let mut command = Command::new(binary);
+        command.arg("server").stdout(log.try_clone()?).stderr(log);
+        for option in [
+            format!("log.dirs={}", dir.join("data").display()),
+            format!("listeners={listeners}"),
+            format!("advertised.listeners={listeners}"),
+            format!("controller.quorum.bootstrap.servers=localhost:{controller}"),
+        ] {
+            command.arg("-o").arg(option);
+        }
+        let mut child = command.spawn().with_context(|| format!("starting {}", binary.display()))?;
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while TcpStream::connect(("localhost", port)).is_err() {
+            if child.try_wait()?.is_some() || Instant::now() > deadline {
+                bail!("the node did not start:\n{}", fs::read_to_string(dir.join("server.log"))?);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(Self { child, bootstrap: format!("localhost:{port}"), dir })
+    }
+
+    /// Stops the node in order (SIGTERM) and fails if it does not end well.
+    pub(super) fn stop(&mut self) -> Result<()> {
+        super::run_command(Command::new("kill").arg(self.child.id().to_string()))?;
+        let status = self.child.wait()?;
+        if !status.success() {
+            bail!("the node stopped with {status}:\n{}", fs::read_to_string(self.dir.join("server.log"))?);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // Already ended is fine.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
