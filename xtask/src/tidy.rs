@@ -52,7 +52,7 @@ const FILE_SYSTEM: &str = "crates/ottla-storage/src/fs/";
 ///
 /// # Errors
 /// Lists every violation found.
-pub fn run(root: &Path) -> Result<()> {
+pub(crate) fn run(root: &Path) -> Result<()> {
     let mut faults = Vec::new();
     check_levels(root, &mut faults)?;
     for krate in fs::read_dir(root.join("crates"))?.flatten().map(|e| e.path()).chain([root.join("xtask")]) {

@@ -10,28 +10,28 @@ use anyhow::{Context as _, Result, bail, ensure};
 use super::node::Node;
 use super::{Context, Outcome, output_of, run_command, setup};
 
-pub(super) fn format(context: &Context) -> Result<Outcome> {
+pub(crate) fn format(context: &Context) -> Result<Outcome> {
     run_command(context.cargo().args(["fmt", "--all", "--check"]))?;
     Ok(Outcome::Passed)
 }
 
-pub(super) fn tidy(context: &Context) -> Result<Outcome> {
+pub(crate) fn tidy(context: &Context) -> Result<Outcome> {
     crate::tidy::run(&context.root)?;
     Ok(Outcome::Passed)
 }
 
-pub(super) fn codegen(context: &Context) -> Result<Outcome> {
+pub(crate) fn codegen(context: &Context) -> Result<Outcome> {
     run_command(context.cargo().args(["run", "--quiet", "--package", "xtask", "--", "codegen", "--check"]))?;
     Ok(Outcome::Passed)
 }
 
-pub(super) fn clippy(context: &Context) -> Result<Outcome> {
+pub(crate) fn clippy(context: &Context) -> Result<Outcome> {
     let args = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"];
     run_command(context.cargo().args(args))?;
     Ok(Outcome::Passed)
 }
 
-pub(super) fn rust(context: &Context) -> Result<Outcome> {
+pub(crate) fn rust(context: &Context) -> Result<Outcome> {
     let mut command = context.cargo();
     command.args(["test", "--workspace", "--quiet"]);
     match setup::kafka_jars(context)? {
@@ -48,7 +48,7 @@ pub(super) fn rust(context: &Context) -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
-pub(super) fn python(context: &Context) -> Result<Outcome> {
+pub(crate) fn python(context: &Context) -> Result<Outcome> {
     let Some(python) = setup::python(context)? else {
         return Ok(Outcome::Skipped("python3 is missing".into()));
     };
@@ -62,13 +62,15 @@ pub(super) fn python(context: &Context) -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
-pub(super) fn examples(context: &Context) -> Result<Outcome> {
+pub(crate) fn examples(context: &Context) -> Result<Outcome> {
     let Some(python) = setup::python(context)? else {
         return Ok(Outcome::Skipped("python3 is missing".into()));
     };
     let binary = context.ottla()?;
-    let mut names: Vec<PathBuf> =
-        fs::read_dir(context.root.join("examples"))?.flatten().map(|entry| entry.path().join("check.sh")).collect();
+    let mut names: Vec<PathBuf> = fs::read_dir(context.root.join("examples"))?
+        .flatten()
+        .map(|entry| entry.path().join("check.sh"))
+        .collect();
     names.retain(|script| script.exists());
     names.sort();
     ensure!(names.len() >= 3, "three examples with a check.sh, found {}", names.len());
@@ -86,7 +88,7 @@ pub(super) fn examples(context: &Context) -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
-pub(super) fn kafkajs(context: &Context) -> Result<Outcome> {
+pub(crate) fn kafkajs(context: &Context) -> Result<Outcome> {
     let Some(dir) = setup::kafkajs(context)? else {
         return Ok(Outcome::Skipped("node or npm is missing".into()));
     };
@@ -104,7 +106,7 @@ fn pipe(command: &mut Command, input: &str) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-pub(super) fn kcat(context: &Context) -> Result<Outcome> {
+pub(crate) fn kcat(context: &Context) -> Result<Outcome> {
     let Some((program, libraries)) = setup::kcat(context)? else {
         return Ok(Outcome::Skipped("kcat is missing and Debian's package cannot be had".into()));
     };
@@ -118,10 +120,21 @@ pub(super) fn kcat(context: &Context) -> Result<Outcome> {
         let topic = format!("kcat-{codec}");
         let lines: String = (0..500).map(|i| format!("k{}:value {i}\n", i % 5)).collect();
         pipe(&mut kcat(&["-P", "-t", &topic, "-K:", "-z", codec, "-H", "h=1", "-p", "0"]), &lines)?;
-        let read = output_of(&mut kcat(&["-C", "-t", &topic, "-o", "beginning", "-e", "-q", "-f", "%k:%s %h\n"]))?;
+        let read =
+            output_of(&mut kcat(&["-C", "-t", &topic, "-o", "beginning", "-e", "-q", "-f", "%k:%s %h\n"]))?;
         ensure!(read == lines.replace('\n', " h=1\n"), "{topic}: other records than produced:\n{read}");
         let group = format!("{topic}-group");
-        let read = output_of(&mut kcat(&["-G", &group, "-o", "beginning", "-X", "auto.offset.reset=earliest", "-e", "-q", &topic]))?;
+        let read = output_of(&mut kcat(&[
+            "-G",
+            &group,
+            "-o",
+            "beginning",
+            "-X",
+            "auto.offset.reset=earliest",
+            "-e",
+            "-q",
+            &topic,
+        ]))?;
         ensure!(read.lines().count() == 500, "{topic}: the group read {} lines", read.lines().count());
     }
     let listing = output_of(&mut kcat(&["-L"]))?;
@@ -136,14 +149,15 @@ const TOPICS: &str = "org.apache.kafka.tools.TopicCommand";
 const GROUPS: &str = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand";
 const DUMP: &str = "org.apache.kafka.tools.DumpLogSegments";
 
-pub(super) fn java(context: &Context) -> Result<Outcome> {
+pub(crate) fn java(context: &Context) -> Result<Outcome> {
     let Some(jars) = setup::tools_jars(context)? else {
         return Ok(Outcome::Skipped("java or mvn is missing".into()));
     };
     let mut node = Node::start(&context.ottla()?, &context.target)?;
     let server = node.bootstrap.clone();
     let tool = |class: &str, args: &[&str]| {
-        let args: Vec<&str> = ["--bootstrap-server", &server].into_iter().chain(args.iter().copied()).collect();
+        let args: Vec<&str> =
+            ["--bootstrap-server", &server].into_iter().chain(args.iter().copied()).collect();
         setup::java_tool(&jars, class, &args, None)
     };
     tool(TOPICS, &["--create", "--topic", "java", "--partitions", "2", "--config", "segment.bytes=1048576"])?;
@@ -168,7 +182,11 @@ pub(super) fn java(context: &Context) -> Result<Outcome> {
     read.retain(|line| line.starts_with("h:"));
     read.sort();
     expected.sort();
-    ensure!(read == expected, "the console consumer read {} records, other than the {count} sent", read.len());
+    ensure!(
+        read == expected,
+        "the console consumer read {} records, other than the {count} sent",
+        read.len()
+    );
     let described = tool(GROUPS, &["--describe", "--group", "java-group"])?;
     ensure!(described.contains("java-group"), "{described}");
     ensure!(tool(TOPICS, &["--describe", "--topic", "java"])?.contains("PartitionCount: 2"));
@@ -194,15 +212,21 @@ fn dump(jars: &Path, data: &Path) -> Result<()> {
             }
         }
     }
-    ensure!(logs.len() >= 3 && metadata.len() >= 2 && indexes.len() >= 3, "files to check: {logs:?} {indexes:?}");
-    let join = |files: &[PathBuf]| files.iter().map(|f| f.display().to_string()).collect::<Vec<_>>().join(",");
+    ensure!(
+        logs.len() >= 3 && metadata.len() >= 2 && indexes.len() >= 3,
+        "files to check: {logs:?} {indexes:?}"
+    );
+    let join =
+        |files: &[PathBuf]| files.iter().map(|f| f.display().to_string()).collect::<Vec<_>>().join(",");
     for (files, option) in [
         (&logs, "--deep-iteration"),
         (&indexes, "--index-sanity-check"),
         (&metadata, "--cluster-metadata-decoder"),
     ] {
         let printed = setup::java_tool(jars, DUMP, &[option, "--files", &join(files)], None)?;
-        for complaint in ["Mismatches in", "Non-consecutive", "isvalid: false", "Exception", "corrupt", "Could not"] {
+        for complaint in
+            ["Mismatches in", "Non-consecutive", "isvalid: false", "Exception", "corrupt", "Could not"]
+        {
             if let Some(line) = printed.lines().find(|line| line.contains(complaint)) {
                 bail!("DumpLogSegments {option}: {line}");
             }

@@ -5,7 +5,7 @@
 
 mod lanes;
 mod node;
-mod setup;
+pub(crate) mod setup;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,7 +16,7 @@ use clap::Args;
 
 /// Options of `cargo xtask test`.
 #[derive(Args, Debug)]
-pub struct Options {
+pub(crate) struct Options {
     /// Run only these lanes (see --list)
     #[arg(long = "lane", value_name = "NAME")]
     lanes: Vec<String>,
@@ -26,15 +26,15 @@ pub struct Options {
 }
 
 /// What lanes share.
-pub struct Context {
+pub(crate) struct Context {
     /// The checkout.
-    pub root: PathBuf,
+    pub(crate) root: PathBuf,
     /// `target/`, or where `CARGO_TARGET_DIR` says.
-    pub target: PathBuf,
+    pub(crate) target: PathBuf,
 }
 
 /// How a lane ended, if not in failure.
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// All its checks held.
     Passed,
     /// It could not run here; says why.
@@ -53,18 +53,26 @@ const LANES: &[Lane] = &[
     Lane { name: "codegen", about: "regenerating the wire messages changes nothing", run: lanes::codegen },
     Lane { name: "clippy", about: "no warning in any crate or test", run: lanes::clippy },
     Lane { name: "rust", about: "unit, property, scenario and JVM comparison tests", run: lanes::rust },
-    Lane { name: "python", about: "kafka-python, confluent-kafka, aiokafka; restart; kill -9", run: lanes::python },
+    Lane {
+        name: "python",
+        about: "kafka-python, confluent-kafka, aiokafka; restart; kill -9",
+        run: lanes::python,
+    },
     Lane { name: "examples", about: "the examples of the README", run: lanes::examples },
     Lane { name: "kafkajs", about: "kafkajs against the built binary", run: lanes::kafkajs },
     Lane { name: "kcat", about: "kcat against the built binary", run: lanes::kcat },
-    Lane { name: "java", about: "Apache Kafka's console tools; DumpLogSegments on our files", run: lanes::java },
+    Lane {
+        name: "java",
+        about: "Apache Kafka's console tools; DumpLogSegments on our files",
+        run: lanes::java,
+    },
 ];
 
 /// Runs the lanes and prints what became of each.
 ///
 /// # Errors
 /// When a lane fails, or a name is unknown.
-pub fn run(root: &Path, options: &Options) -> Result<()> {
+pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     if options.list {
         for lane in LANES {
             println!("{:10} {}", lane.name, lane.about);
@@ -76,7 +84,8 @@ pub fn run(root: &Path, options: &Options) -> Result<()> {
     }
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     let context = Context { root: root.to_owned(), target };
-    let chosen = LANES.iter().filter(|l| options.lanes.is_empty() || options.lanes.iter().any(|n| n == l.name));
+    let chosen =
+        LANES.iter().filter(|l| options.lanes.is_empty() || options.lanes.iter().any(|n| n == l.name));
     let mut summary = Vec::new();
     let mut failed = false;
     for lane in chosen {
@@ -105,13 +114,13 @@ pub fn run(root: &Path, options: &Options) -> Result<()> {
 
 impl Context {
     /// The built binary that lanes start; builds it first (release profile of the tests: optimised, quick to link).
-    pub fn ottla(&self) -> Result<PathBuf> {
+    pub(crate) fn ottla(&self) -> Result<PathBuf> {
         run_command(self.cargo().args(["build", "--quiet", "--profile", "lanes", "--package", "ottla"]))?;
         Ok(self.target.join("lanes/ottla"))
     }
 
     /// A cargo command in the checkout.
-    pub fn cargo(&self) -> Command {
+    pub(crate) fn cargo(&self) -> Command {
         let mut command = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
         command.current_dir(&self.root);
         command
@@ -119,7 +128,7 @@ impl Context {
 }
 
 /// Runs a command to its end, its output going to ours.
-pub fn run_command(command: &mut Command) -> Result<()> {
+pub(crate) fn run_command(command: &mut Command) -> Result<()> {
     let shown = format!("{command:?}");
     let status = command.status().with_context(|| format!("starting {shown}"))?;
     if !status.success() {
@@ -129,7 +138,7 @@ pub fn run_command(command: &mut Command) -> Result<()> {
 }
 
 /// Runs a command to its end and returns what it printed; on failure the error holds its output.
-pub fn output_of(command: &mut Command) -> Result<String> {
+pub(crate) fn output_of(command: &mut Command) -> Result<String> {
     let shown = format!("{command:?}");
     let output = command.output().with_context(|| format!("starting {shown}"))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 
 /// A node started from the built binary.
-pub(super) struct Node {
+pub(crate) struct Node {
     child: Child,
     /// Address for clients.
-    pub(super) bootstrap: String,
+    pub(crate) bootstrap: String,
     /// Directory of its data and log.
-    pub(super) dir: PathBuf,
+    pub(crate) dir: PathBuf,
 }
 
 fn free_port() -> Result<u16> {
@@ -23,7 +23,7 @@ fn free_port() -> Result<u16> {
 
 impl Node {
     /// Starts a node below `scratch` and waits until it takes connections.
-    pub(super) fn start(binary: &Path, scratch: &Path) -> Result<Self> {
+    pub(crate) fn start(binary: &Path, scratch: &Path) -> Result<Self> {
         let dir = scratch.join(format!("node-{}", std::process::id()));
         if dir.exists() {
             fs::remove_dir_all(&dir)?;
@@ -54,7 +54,7 @@ impl Node {
     }
 
     /// Stops the node in order (SIGTERM) and fails if it does not end well.
-    pub(super) fn stop(&mut self) -> Result<()> {
+    pub(crate) fn stop(&mut self) -> Result<()> {
         super::run_command(Command::new("kill").arg(self.child.id().to_string()))?;
         let status = self.child.wait()?;
         if !status.success() {

@@ -26,7 +26,7 @@ const PYTHON_PACKAGES: &[&str] = &[
 ];
 
 /// Whether a program can be started.
-pub(super) fn has(program: &str, arg: &str) -> bool {
+pub(crate) fn has(program: &str, arg: &str) -> bool {
     Command::new(program).arg(arg).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
 }
 
@@ -46,7 +46,7 @@ fn once(dir: &Path, content: &str, make: impl FnOnce() -> Result<()>) -> Result<
 }
 
 /// The interpreter of a virtual environment with all Python clients; `None` without Python.
-pub(super) fn python(context: &Context) -> Result<Option<PathBuf>> {
+pub(crate) fn python(context: &Context) -> Result<Option<PathBuf>> {
     if !has("python3", "--version") {
         return Ok(None);
     }
@@ -61,7 +61,7 @@ pub(super) fn python(context: &Context) -> Result<Option<PathBuf>> {
 }
 
 /// A directory with kafkajs installed beside our script; `None` without node and npm.
-pub(super) fn kafkajs(context: &Context) -> Result<Option<PathBuf>> {
+pub(crate) fn kafkajs(context: &Context) -> Result<Option<PathBuf>> {
     if !has("node", "--version") || !has("npm", "--version") {
         return Ok(None);
     }
@@ -71,14 +71,16 @@ pub(super) fn kafkajs(context: &Context) -> Result<Option<PathBuf>> {
     once(&dir, &manifest, || {
         println!("setting up kafkajs in {}", dir.display());
         fs::write(dir.join("package.json"), &manifest)?;
-        run_command(Command::new("npm").args(["install", "--silent", "--no-fund", "--no-audit"]).current_dir(&dir))
+        run_command(
+            Command::new("npm").args(["install", "--silent", "--no-fund", "--no-audit"]).current_dir(&dir),
+        )
     })?;
     fs::copy(source.join("test.js"), dir.join("test.js"))?;
     Ok(Some(dir))
 }
 
 /// A command that starts kcat: the installed one, or Debian's unpacked below `target/`; `None` when neither can be had.
-pub(super) fn kcat(context: &Context) -> Result<Option<(PathBuf, PathBuf)>> {
+pub(crate) fn kcat(context: &Context) -> Result<Option<(PathBuf, PathBuf)>> {
     if has("kcat", "-V") {
         return Ok(Some(("kcat".into(), PathBuf::new())));
     }
@@ -89,7 +91,9 @@ pub(super) fn kcat(context: &Context) -> Result<Option<(PathBuf, PathBuf)>> {
     let packages = ["kcat", "librdkafka1", "libyajl2", "libserdes1", "libavro23", "libjansson4"];
     let made = once(&dir, &packages.join(" "), || {
         println!("setting up kcat in {}", dir.display());
-        let fetch = || run_command(Command::new("apt-get").args(["download", "-qq"]).args(packages).current_dir(&dir));
+        let fetch = || {
+            run_command(Command::new("apt-get").args(["download", "-qq"]).args(packages).current_dir(&dir))
+        };
         if fetch().is_err() {
             run_command(Command::new("apt-get").args(["update", "-qq"]))?;
             fetch()?;
@@ -118,7 +122,9 @@ fn jars(context: &Context, name: &str, artifact: &str) -> Result<Option<PathBuf>
         return Ok(None);
     }
     let dir = context.target.join(name);
-    let [group, id, version] = artifact.split(':').collect::<Vec<_>>()[..] else { bail!("bad artifact {artifact}") };
+    let [group, id, version] = artifact.split(':').collect::<Vec<_>>()[..] else {
+        bail!("bad artifact {artifact}")
+    };
     let pom = format!(
         "<project xmlns=\"http://maven.apache.org/POM/4.0.0\"><modelVersion>4.0.0</modelVersion>\
          <groupId>test</groupId><artifactId>test</artifactId><version>1</version><dependencies><dependency>\
@@ -135,19 +141,25 @@ fn jars(context: &Context, name: &str, artifact: &str) -> Result<Option<PathBuf>
 }
 
 /// The directory of Apache Kafka's jars; `None` without Java or Maven.
-pub(super) fn kafka_jars(context: &Context) -> Result<Option<PathBuf>> {
+pub(crate) fn kafka_jars(context: &Context) -> Result<Option<PathBuf>> {
     jars(context, "kafka", KAFKA)
 }
 
 /// The directory of the jars of Kafka's command-line tools; `None` without Java or Maven.
-pub(super) fn tools_jars(context: &Context) -> Result<Option<PathBuf>> {
+pub(crate) fn tools_jars(context: &Context) -> Result<Option<PathBuf>> {
     jars(context, "kafka-tools", KAFKA_TOOLS)
 }
 
 /// Runs a tool of Kafka's by its main class and returns what it printed.
-pub(super) fn java_tool(jars: &Path, class: &str, args: &[&str], stdin: Option<&Path>) -> Result<String> {
+pub(crate) fn java_tool(jars: &Path, class: &str, args: &[&str], stdin: Option<&Path>) -> Result<String> {
     let mut command = Command::new("java");
-    command.arg("-Xmx256m").arg("-XX:TieredStopAtLevel=1").arg("-cp").arg(jars.join("*")).arg(class).args(args);
+    command
+        .arg("-Xmx256m")
+        .arg("-XX:TieredStopAtLevel=1")
+        .arg("-cp")
+        .arg(jars.join("*"))
+        .arg(class)
+        .args(args);
     match stdin {
         Some(file) => command.stdin(fs::File::open(file)?),
         None => command.stdin(Stdio::null()),
