@@ -223,7 +223,7 @@ impl<S: Service> Connection<S> {
                 }
             }
             match self.waiting.pop_front() {
-                Some(Waiting::Ready(response)) => self.outbox.push(response).map_err(Closed::Io)?,
+                Some(Waiting::Ready(response)) => self.answer(response)?,
                 Some(Waiting::Close(reason)) => {
                     // What was answered before is still sent; everything after is void.
                     self.waiting.clear();
@@ -292,7 +292,7 @@ impl<S: Service> Connection<S> {
         let waiting = match self.service.call(&self.session, frame) {
             Outcome::Ready(response) if self.waiting.is_empty() => {
                 self.in_flight += 1;
-                return self.outbox.push(response).map_err(Closed::Io);
+                return self.answer(response);
             }
             Outcome::None => return Ok(()),
             Outcome::Ready(response) => Waiting::Ready(response),
@@ -305,6 +305,14 @@ impl<S: Service> Connection<S> {
         self.in_flight += 1;
         self.waiting.push_back(waiting);
         Ok(())
+    }
+
+    fn answer(&mut self, response: Response) -> Result<(), Closed> {
+        if response.last {
+            self.waiting.clear();
+            self.input = Input::Refused;
+        }
+        self.outbox.push(response).map_err(Closed::Io)
     }
 
     /// The limit of time that the connection has passed, if any.

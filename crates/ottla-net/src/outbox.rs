@@ -111,8 +111,11 @@ impl Outbox {
         stats: &ListenerStats,
     ) -> Poll<io::Result<()>> {
         let mut sent = 0;
-        while !self.last {
+        loop {
             self.drop_ends();
+            if self.last {
+                return Poll::Ready(Ok(()));
+            }
             if sent >= TURN_BYTES {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
@@ -126,7 +129,6 @@ impl Outbox {
             sent += step;
             self.bytes_sent += step as u64;
         }
-        Poll::Ready(Ok(()))
     }
 
     fn drop_ends(&mut self) {
