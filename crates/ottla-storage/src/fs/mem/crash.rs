@@ -1,9 +1,7 @@
 //! What a crash leaves of a [`MemFs`](super::MemFs): everything durable, and a seeded choice of the rest.
 
-use super::tree::{ContentChange, FileInode, Tree, write};
-
-/// The unit in which a kernel writes back.
-const PAGE: usize = 4096;
+use super::contents::{Contents, PAGE};
+use super::tree::{ContentChange, FileInode, Tree};
 
 /// Turns the visible state into what would be found after a crash, by the seed's choice.
 pub(super) fn crash(tree: &mut Tree, seed: u64) {
@@ -56,17 +54,17 @@ fn choose(dice: &mut Dice, n: usize) -> Vec<bool> {
 }
 
 /// Stores a part of a write: up to some byte, or some of its pages.
-fn write_torn(contents: &mut Vec<u8>, offset: usize, bytes: &[u8], dice: &mut Dice) {
+fn write_torn(contents: &mut Contents, offset: usize, bytes: &[u8], dice: &mut Dice) {
     if dice.below(2) == 0 {
         let end = dice.below(bytes.len() + 1);
-        write(contents, offset, &bytes[..end]);
+        contents.write_at(&bytes[..end], offset);
         return;
     }
     let mut start = 0;
     while start < bytes.len() {
         let end = bytes.len().min(start + PAGE - (offset + start) % PAGE);
         if dice.below(2) == 0 {
-            write(contents, offset + start, &bytes[start..end]);
+            contents.write_at(&bytes[start..end], offset + start);
         }
         start = end;
     }

@@ -5,6 +5,7 @@
 //! crash point of a piece of code, run it with [`MemFs::cut_power_at`] 0, 1, 2, … until it no longer hits the cut, and
 //! [`MemFs::fork`] each stopped state to crash it with many seeds.
 
+mod contents;
 mod crash;
 mod fault;
 mod tree;
@@ -176,7 +177,8 @@ impl Fs for MemFs {
 
     fn remove_dir_all(&self, dir: &Path) -> io::Result<()> {
         // One operation per entry, as it is for a real file system: a crash may come in between.
-        for (path, is_dir) in self.state().tree.walk_bottom_up(dir)? {
+        let entries = self.state().tree.walk_bottom_up(dir)?;
+        for (path, is_dir) in entries {
             let mut state = self.state();
             state.faults.check(Operation::Remove, &path)?;
             if is_dir { state.tree.remove_empty_dir(&path)? } else { state.tree.remove_file(&path)? }

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use super::super::{FileInfo, OpenMode};
+use super::contents::Contents;
 
 /// Number of a file or directory; never used again.
 pub(super) type InodeId = u64;
@@ -28,8 +29,8 @@ pub(super) struct Tree {
 /// A file.
 #[derive(Clone, Debug, Default)]
 pub(super) struct FileInode {
-    pub(super) visible: Vec<u8>,
-    pub(super) durable: Vec<u8>,
+    pub(super) visible: Contents,
+    pub(super) durable: Contents,
     pub(super) pending: Vec<ContentChange>,
     modified_ms: i64,
     read_only: bool,
@@ -346,11 +347,7 @@ impl FileInode {
     }
 
     pub(super) fn read_at(&self, buf: &mut [u8], offset: u64) -> usize {
-        let tail =
-            usize::try_from(offset).ok().and_then(|start| self.visible.get(start..)).unwrap_or_default();
-        let n = tail.len().min(buf.len());
-        buf[..n].copy_from_slice(&tail[..n]);
-        n
+        self.visible.read_at(buf, offset)
     }
 
     pub(super) fn write_at(&mut self, bytes: &[u8], offset: u64, now_ms: i64) {
@@ -382,24 +379,12 @@ impl FileInode {
 }
 
 impl ContentChange {
-    pub(super) fn apply(&self, contents: &mut Vec<u8>) {
+    pub(super) fn apply(&self, contents: &mut Contents) {
         match self {
-            Self::Write { offset, bytes } => write(contents, *offset, bytes),
-            Self::SetLen(len) => contents.resize(*len, 0),
+            Self::Write { offset, bytes } => contents.write_at(bytes, *offset),
+            Self::SetLen(len) => contents.set_len(*len),
         }
     }
-}
-
-/// Writes into a growing buffer; a gap before `offset` reads as zeros.
-pub(super) fn write(contents: &mut Vec<u8>, offset: usize, bytes: &[u8]) {
-    if bytes.is_empty() {
-        return;
-    }
-    let end = offset + bytes.len();
-    if contents.len() < end {
-        contents.resize(end, 0);
-    }
-    contents[offset..end].copy_from_slice(bytes);
 }
 
 fn names(path: &Path) -> io::Result<Vec<String>> {
