@@ -4,9 +4,9 @@ use super::area;
 
 area! { Broker "Transactions and producers"
     "add.partitions.to.txn.retry.backoff.max.ms": Int "100", AtLeast(0), High, ReadOnly, Later,
-        "Upper end of the pause when a partition cannot join a transaction because the last one is still completing.";
+        "How long a broker keeps trying to add a partition to a transaction on behalf of a producer; `request.timeout.ms` bounds it too.";
     "add.partitions.to.txn.retry.backoff.ms": Int "20", AtLeast(1), High, ReadOnly, Later,
-        "First pause in that case.";
+        "Pause between two of these tries.";
     "producer.id.expiration.check.interval.ms" [internal]: Int "600000", AtLeast(1), Low, ReadOnly, Yes,
         "How often partitions look for producer ids to forget.";
     "producer.id.expiration.ms": Int "86400000", AtLeast(1), Low, ClusterWide, Yes,
