@@ -54,7 +54,7 @@ pub enum RecordError {
         /// What the codec says.
         message: String,
     },
-    /// Decompression would exceed the caller's bound. `RecordTooLargeException`.
+    /// Decompression would exceed the caller's bound. `InvalidRecordException` (since 4.4).
     #[error("decompressed data needs {need} bytes, {limit} are allowed")]
     DecompressedTooLarge {
         /// Bytes needed (a lower bound).

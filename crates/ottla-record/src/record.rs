@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use ottla_types::varint::{len_u32, len_u64, put_i32, put_i64, zigzag32, zigzag64};
 use ottla_types::{Offset, Sequence, TimestampMs};
 
-use crate::RecordError;
 use crate::batch::add_sequence;
 use crate::cursor::Cursor;
+use crate::{BatchHeader, RecordError, TimestampType};
 
 /// A record, borrowed from its batch (or from the buffer it was decompressed into).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,8 +67,8 @@ impl<'a> Headers<'a> {
         self.count == 0
     }
 
-    /// Value of the last header with `key`, as Kafka's `Headers.lastHeader`.
-    pub fn last(&self, key: &str) -> Option<Header<'a>> {
+    /// The last header with `key`, as Kafka's `Headers.lastHeader`.
+    pub fn last_with_key(&self, key: &str) -> Option<Header<'a>> {
         self.filter(|header| header.key == key.as_bytes()).last()
     }
 }
@@ -97,16 +97,42 @@ impl std::fmt::Debug for Headers<'_> {
     }
 }
 
-const BAD_STRUCTURE: RecordError = RecordError::InvalidRecord("Found invalid record structure");
+pub(crate) const MAX_VARINT_LEN: usize = 5;
+pub(crate) const MAX_VARLONG_LEN: usize = 10;
+pub(crate) const BAD_STRUCTURE: RecordError = RecordError::InvalidRecord("Found invalid record structure");
 
 /// What the records of a batch count from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RecordBase {
-    pub(crate) offset: i64,
-    pub(crate) timestamp: TimestampMs,
-    pub(crate) sequence: i32,
+    offset: i64,
+    timestamp: TimestampMs,
+    sequence: i32,
     /// Overrides every timestamp when the batch's type is `LogAppendTime`.
-    pub(crate) log_append_time: Option<TimestampMs>,
+    log_append_time: Option<TimestampMs>,
+}
+
+impl RecordBase {
+    pub(crate) fn of(header: &BatchHeader<'_>) -> Self {
+        let log_append = header.timestamp_type() == TimestampType::LogAppendTime;
+        Self {
+            offset: header.base_offset().0,
+            timestamp: header.base_timestamp(),
+            sequence: header.base_sequence().0,
+            log_append_time: log_append.then(|| header.max_timestamp()),
+        }
+    }
+
+    pub(crate) fn offset(&self, delta: i32) -> Offset {
+        Offset(self.offset.wrapping_add(i64::from(delta)))
+    }
+
+    pub(crate) fn timestamp(&self, delta: i64) -> TimestampMs {
+        self.log_append_time.unwrap_or(self.timestamp.wrapping_add(delta))
+    }
+
+    fn sequence(&self, delta: i32) -> Sequence {
+        if self.sequence >= 0 { Sequence(add_sequence(self.sequence, delta)) } else { Sequence::NONE }
+    }
 }
 
 /// Reads a record whose body (what follows its length field) is exactly `body`; `size_in_bytes` counts the length too.
@@ -126,13 +152,9 @@ pub(crate) fn read_body<'a>(
         return Err(RecordError::InvalidRecord("Invalid record size: bytes remain after the headers"));
     }
     Ok(RecordView {
-        offset: Offset(base.offset.wrapping_add(i64::from(offset_delta))),
-        timestamp: base.log_append_time.unwrap_or(base.timestamp.wrapping_add(timestamp_delta)),
-        sequence: if base.sequence >= 0 {
-            Sequence(add_sequence(base.sequence, offset_delta))
-        } else {
-            Sequence::NONE
-        },
+        offset: base.offset(offset_delta),
+        timestamp: base.timestamp(timestamp_delta),
+        sequence: base.sequence(offset_delta),
         key,
         value,
         headers,

@@ -145,6 +145,41 @@ impl From<Compression> for Codec {
     }
 }
 
-pub(crate) fn failed(compression: Compression, message: impl fmt::Display) -> RecordError {
+/// Decompression of one body, piece by piece.
+pub(crate) enum Decoder<'a> {
+    Gzip(gzip::Decoder<'a>),
+    Snappy(snappy::Decoder<'a>),
+    Lz4(lz4::Decoder<'a>),
+    Zstd(zstd::Decoder<'a>),
+}
+
+impl<'a> Decoder<'a> {
+    /// For `input`, which is not [`Compression::None`]. `magic` is that of the batch: LZ4 headers of magic 0 carry a
+    /// wrong checksum, which is ignored.
+    pub(crate) fn new(compression: Compression, input: &'a [u8], magic: i8) -> Result<Self, RecordError> {
+        match compression {
+            Compression::None => Err(RecordError::InvalidRecord("a body without codec is not decompressed")),
+            Compression::Gzip => gzip::Decoder::new(input).map(Self::Gzip),
+            Compression::Snappy => snappy::Decoder::new(input).map(Self::Snappy),
+            Compression::Lz4 => lz4::Decoder::new(input, magic != 0).map(Self::Lz4),
+            Compression::Zstd => Ok(Self::Zstd(zstd::Decoder::new(input))),
+        }
+    }
+
+    /// Appends the next bytes, at most [`CHUNK`] or what one compressed block holds. False: the end, nothing appended.
+    pub(crate) fn fill(&mut self, out: &mut Vec<u8>) -> Result<bool, RecordError> {
+        match self {
+            Self::Gzip(decoder) => decoder.fill(out),
+            Self::Snappy(decoder) => decoder.fill(out),
+            Self::Lz4(decoder) => decoder.fill(out),
+            Self::Zstd(decoder) => decoder.fill(out),
+        }
+    }
+}
+
+/// Bytes that stream codecs decompress at a time.
+const CHUNK: usize = 32 * 1024;
+
+fn failed(compression: Compression, message: impl fmt::Display) -> RecordError {
     RecordError::Decompression { compression, message: message.to_string() }
 }
