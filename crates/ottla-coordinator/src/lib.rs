@@ -1,1 +1,8 @@
 //! Group and transaction coordinators: decide and replay.
+//!
+//! A coordinator is plain state without clock, randomness or input and output. A request becomes a decision: records to
+//! append, and replies and timers as data. Only replaying records changes what survives a restart.
+
+pub mod group;
+
+pub use group::{GroupConfig, GroupRecord, GroupShard};

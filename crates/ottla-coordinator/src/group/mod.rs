@@ -1,0 +1,46 @@
+//! The group coordinator of one partition of `__consumer_offsets`: groups, their members, and committed offsets.
+//!
+//! [`GroupShard`] is the whole of it; its documentation says how the runtime drives it. Requests and responses are the
+//! messages of `ottla-protocol`; records are [`GroupRecord`]s; everything the runtime has to do is a [`Decision`].
+//!
+//! Where to find what:
+//! - `shard`: the shard, loading and replay, appends; `requests`: the requests of the classic protocol
+//! - `classic/`: the classic group's state machine: `join`, `rebalance`, `sync`, `heartbeat`, `leave`, `static_member`
+//! - `commit`, `fetch`, `expiry`: committed offsets; `describe`: describe, list and delete groups
+//! - `record`: the log's records, byte for byte; `foreign`: groups of the newer protocols
+//! - `reply`, `refusal`: the shape of responses and of errors in them, by version
+
+mod classic;
+mod commit;
+mod config;
+mod deadline;
+mod describe;
+mod effect;
+mod expiry;
+mod fetch;
+mod foreign;
+mod offsets;
+mod pending;
+mod record;
+pub mod refusal;
+mod reply;
+mod requests;
+mod shard;
+
+pub use config::GroupConfig;
+pub use effect::{
+    Append, AppendId, Decision, Effect, GroupId, GroupResponse, MemberId, RequestContext, RequestToken,
+    TimerKey, append_error, client_host,
+};
+pub use fetch::{offset_fetch_groups, offset_fetch_response};
+pub use foreign::{ForeignKey, GroupKind};
+pub use record::{Decoded, GroupMetadata, GroupRecord, MemberRecord, OffsetValue, RecordError};
+pub use shard::{DurableGroup, DurableState, GroupShard};
+
+use ottla_types::PartitionIndex;
+
+/// The partition of `__consumer_offsets` that holds the group, and so the shard that coordinates it. The count of
+/// partitions must be the same on all brokers for as long as the topic lives.
+pub fn partition_for_group(group_id: &str, partitions: i32) -> PartitionIndex {
+    ottla_types::partition_for_key(group_id, partitions)
+}
