@@ -1,1 +1,282 @@
-//! One partition's log.
+//! One partition's log: a directory of segments, byte for byte Kafka's (`UnifiedLog`, `LocalLog`).
+//!
+//! Synchronous and without a lock of its own: writes take `&mut self`, reads `&self`, and the replica that owns the log puts
+//! one lock around it. Nothing here waits for an fsync except [`Log::close`] and [`Log::open`]; durability is the business
+//! of a flusher that works outside the lock ([`Log::begin_flush`]). Reads return ranges of files ([`LogSlice`]), not bytes.
+
+mod append;
+mod close;
+mod config;
+mod epoch_cache;
+mod error;
+mod files;
+mod flush;
+mod load;
+mod lookup;
+mod offset_index;
+mod partition_metadata;
+mod producer_checks;
+mod producer_snapshot;
+mod producer_state;
+mod producers;
+mod read;
+mod recovery;
+mod retention;
+mod roll;
+mod scan;
+mod segment;
+mod time_index;
+mod truncation;
+mod txn_index;
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ottla_types::{LeaderEpoch, Offset, Uuid};
+
+pub use append::{AppendInfo, LeaderAppend};
+pub use config::{CleanupPolicy, LogConfig};
+pub use epoch_cache::{EpochEnd, EpochEntry};
+pub use error::{AppendError, LogError, ReadError};
+pub use flush::{FlushOutcome, FlushTicket};
+pub use load::{LoadEvent, LoadReport, LogOpen};
+pub use lookup::FoundTimestamp;
+pub use producer_checks::AppendOrigin;
+pub use producer_state::{VerificationGuard, VerificationRequest};
+pub use producers::ActiveProducer;
+pub use read::{LogRead, LogSlice, ReadPosition, ReadRequest};
+pub use retention::{RemovalReason, RemovedSegment, RetentionOutcome};
+pub use txn_index::AbortedTxn;
+
+use epoch_cache::EpochCache;
+use producer_state::ProducerState;
+use segment::Segment;
+
+use crate::fs::{Fs, FsFile};
+
+/// The log of one partition.
+///
+/// Offsets obey `log start ≤ last stable offset ≤ high watermark ≤ log end`, and the recovery point is at most the log
+/// end. After a failed write or sync the log is poisoned: reads go on, writes answer [`LogError::Poisoned`], and only
+/// opening it again (which recovers it) helps.
+#[derive(Debug)]
+pub struct Log {
+    fs: Arc<dyn Fs>,
+    dir: Arc<Path>,
+    config: LogConfig,
+    topic_id: Option<Uuid>,
+    /// Ascending by base offset; the last is active. Never empty.
+    segments: Vec<Segment>,
+    log_start: Offset,
+    log_end: Offset,
+    high_watermark: Offset,
+    /// Everything below is on disk for good.
+    durable: Offset,
+    last_flush_ms: i64,
+    epochs: EpochCache,
+    /// The epoch cache's change count that `leader-epoch-checkpoint` has.
+    epochs_synced: u64,
+    producers: ProducerState,
+    /// Producer snapshots and other small files that the next flush syncs.
+    unsynced_files: Vec<Arc<dyn FsFile>>,
+    /// Creations, renames and removals in the directory, and how many of them are durable.
+    dir_changes: u64,
+    dir_synced: u64,
+    /// Whether the partition directory itself was just made, so that its parent must be synced too.
+    parent_unsynced: bool,
+    /// Goes up when the end of the log is cut, which makes flushes begun before it meaningless.
+    cuts: u64,
+    trash: VecDeque<Trash>,
+    poisoned: Option<String>,
+    /// Set while the log end is taken from the name of the last producer snapshot; checked before the first write.
+    log_end_unverified: bool,
+    jitter_seed: u64,
+}
+
+/// Files renamed to `.deleted`, to be removed when readers may be expected to be done.
+#[derive(Debug)]
+struct Trash {
+    remove_at_ms: i64,
+    paths: Vec<PathBuf>,
+}
+
+impl Log {
+    /// The partition directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Settings in force.
+    pub fn config(&self) -> &LogConfig {
+        &self.config
+    }
+
+    /// Changes the settings; they hold from the next append, retention run or flush decision on.
+    pub fn update_config(&mut self, config: LogConfig) {
+        self.config = config;
+    }
+
+    /// The topic id of `partition.metadata`, if there is one.
+    pub fn topic_id(&self) -> Option<Uuid> {
+        self.topic_id
+    }
+
+    /// First offset that readers may ask for. Moves up by retention, DeleteRecords and compaction of the quorum's log.
+    pub fn log_start_offset(&self) -> Offset {
+        self.log_start
+    }
+
+    /// The offset of the next record (exclusive end of the log).
+    pub fn log_end_offset(&self) -> Offset {
+        self.log_end
+    }
+
+    /// Everything below is replicated, as far as the replica has told ([`Log::set_high_watermark`]).
+    pub fn high_watermark(&self) -> Offset {
+        self.high_watermark
+    }
+
+    /// Moves the high watermark, clamped to `log start..=log end`; returns where it is now. Finished transactions whose
+    /// marker it passes no longer hold the last stable offset back.
+    pub fn set_high_watermark(&mut self, offset: Offset) -> Offset {
+        self.high_watermark = offset.max(self.log_start).min(self.log_end);
+        self.producers.replicated_to(self.high_watermark);
+        self.high_watermark
+    }
+
+    /// Bound of read_committed consumers: the high watermark, or the start of the oldest transaction that is open or not
+    /// fully replicated.
+    pub fn last_stable_offset(&self) -> Offset {
+        match self.producers.first_unstable_offset() {
+            Some(first) => self.high_watermark.min(first.max(self.log_start)),
+            None => self.high_watermark,
+        }
+    }
+
+    /// First offset of the oldest open transaction; compaction stays below it.
+    pub fn first_undecided_offset(&self) -> Option<Offset> {
+        self.producers.first_undecided_offset()
+    }
+
+    /// Everything below is durable: synced, with everything needed to find it. Acknowledgements that promise durability
+    /// wait for it.
+    pub fn durable_offset(&self) -> Offset {
+        self.durable
+    }
+
+    /// What belongs in `recovery-point-offset-checkpoint`: after a crash, segments wholly below it are not read.
+    pub fn recovery_point(&self) -> Offset {
+        let inactive = self.segments.len().saturating_sub(1);
+        let unsynced = self.segments.iter().take(inactive).position(|segment| segment.indexes_unsynced);
+        match unsynced.and_then(|at| self.segments.get(at + 1)) {
+            // Its indexes may be lost: the checkpoint must point into this segment, so that they are rebuilt.
+            Some(next) => self.durable.min(next.base - 1),
+            None => self.durable,
+        }
+    }
+
+    /// What belongs in `log-start-offset-checkpoint`, if anything: only a start inside of the first segment is not evident.
+    pub fn log_start_checkpoint(&self) -> Option<Offset> {
+        self.segments.first().is_some_and(|first| first.base < self.log_start).then_some(self.log_start)
+    }
+
+    /// Bytes in all segment files.
+    pub fn size_bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| u64::from(segment.size)).sum()
+    }
+
+    /// Number of segments.
+    pub fn segment_count(&self) -> usize {
+        self.segments.len()
+    }
+
+    /// Base offset of each segment, ascending; the last is active.
+    pub fn segment_base_offsets(&self) -> impl Iterator<Item = Offset> + '_ {
+        self.segments.iter().map(|segment| segment.base)
+    }
+
+    /// Why writes are refused, if they are.
+    pub fn poisoned(&self) -> Option<&str> {
+        self.poisoned.as_deref()
+    }
+
+    /// Known leader epochs and their first offsets, ascending.
+    pub fn epoch_entries(&self) -> &[EpochEntry] {
+        self.epochs.entries()
+    }
+
+    /// The newest epoch in the log.
+    pub fn latest_epoch(&self) -> Option<LeaderEpoch> {
+        self.epochs.latest().map(|entry| entry.epoch)
+    }
+
+    /// The epoch that wrote `offset`.
+    pub fn epoch_for_offset(&self, offset: Offset) -> Option<LeaderEpoch> {
+        self.epochs.epoch_for(offset)
+    }
+
+    /// Where `epoch` ends in this log (OffsetForLeaderEpoch, and the divergence check of Fetch); `None` when it is newer
+    /// than all known ones, or -1.
+    pub fn end_offset_for_epoch(&self, epoch: LeaderEpoch) -> Option<EpochEnd> {
+        self.epochs.end_of(epoch, self.log_end)
+    }
+
+    /// Notes that a leader of `epoch` starts at `start`: called by a new leader with its log end, before it appends.
+    pub fn assign_epoch_start(&mut self, epoch: LeaderEpoch, start: Offset) {
+        self.epochs.assign(epoch, start);
+    }
+
+    /// The directory was renamed (deletion, stray, end of a move between directories). Open handles stay valid.
+    pub fn renamed_to(&mut self, dir: &Path) {
+        self.dir = Arc::from(dir);
+        let old: Vec<Trash> = self.trash.drain(..).collect();
+        self.trash = old
+            .into_iter()
+            .map(|trash| Trash {
+                paths: trash.paths.iter().filter_map(|path| Some(dir.join(path.file_name()?))).collect(),
+                ..trash
+            })
+            .collect();
+        for segment in &mut self.segments {
+            segment.set_dir(Arc::clone(&self.dir));
+        }
+    }
+
+    fn active(&self) -> &Segment {
+        self.segments.last().expect("a log has at least one segment")
+    }
+
+    fn active_mut(&mut self) -> &mut Segment {
+        self.segments.last_mut().expect("a log has at least one segment")
+    }
+
+    /// Index of the segment that holds `offset`: the last whose base is at or below it.
+    fn floor_segment(&self, offset: Offset) -> Option<usize> {
+        self.segments.partition_point(|segment| segment.base <= offset).checked_sub(1)
+    }
+
+    fn check_writable(&self) -> Result<(), LogError> {
+        match &self.poisoned {
+            Some(reason) => Err(LogError::Poisoned { path: self.dir.to_path_buf(), reason: reason.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// Passes `result` on; an error poisons the log.
+    fn poison_on_error<T>(&mut self, result: Result<T, LogError>) -> Result<T, LogError> {
+        if let Err(error) = &result
+            && self.poisoned.is_none()
+        {
+            self.poisoned = Some(error.to_string());
+        }
+        result
+    }
+
+    /// A write that must not be half done: refused when poisoned, and poisoning when it fails.
+    fn write<T>(&mut self, f: impl FnOnce(&mut Self) -> Result<T, LogError>) -> Result<T, LogError> {
+        self.check_writable()?;
+        let result = f(self);
+        self.poison_on_error(result)
+    }
+}

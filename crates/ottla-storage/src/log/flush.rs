@@ -1,0 +1,191 @@
+//! Durability in two phases: what to sync is decided under the log's lock, the sync itself is not.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ottla_types::Offset;
+
+use super::epoch_cache;
+use super::{Log, LogError};
+use crate::fs::{Fs, FsFile, replace_file};
+
+/// What must be synced so that everything below [`FlushTicket::up_to`] is durable. Cut under the log's lock, carried out
+/// without it, handed back with [`Log::complete_flush`]. Several may be under way.
+#[derive(Debug)]
+#[must_use = "nothing is durable before the ticket is synced and completed"]
+pub struct FlushTicket {
+    up_to: Offset,
+    files: Vec<Arc<dyn FsFile>>,
+    /// New contents of `leader-epoch-checkpoint`, replaced atomically.
+    replace: Option<(PathBuf, String)>,
+    dir: Option<PathBuf>,
+    parent: Option<PathBuf>,
+    path: PathBuf,
+    done: Done,
+}
+
+/// What a completed ticket has covered.
+#[derive(Clone, Debug)]
+struct Done {
+    up_to: Offset,
+    cuts: u64,
+    /// Base offset and change count of each synced segment, and whether its indexes were synced as well.
+    segments: Vec<(Offset, u64, bool)>,
+    epoch_changes: u64,
+    dir_changes: u64,
+    parent: bool,
+    begun_ms: i64,
+}
+
+/// The end of a [`FlushTicket`].
+#[derive(Debug)]
+#[must_use = "hand it to Log::complete_flush"]
+pub struct FlushOutcome {
+    result: Result<Done, LogError>,
+}
+
+impl FlushTicket {
+    /// The offset below which all will be durable.
+    pub fn up_to(&self) -> Offset {
+        self.up_to
+    }
+
+    /// Number of files to sync.
+    pub fn file_count(&self) -> usize {
+        self.files.len()
+    }
+
+    /// Syncs: data first, then what refers to it, the directory last. Slow; call it without the log's lock.
+    pub fn sync(self, fs: &dyn Fs) -> FlushOutcome {
+        FlushOutcome { result: self.try_sync(fs) }
+    }
+
+    fn try_sync(self, fs: &dyn Fs) -> Result<Done, LogError> {
+        for file in &self.files {
+            file.sync_data().map_err(LogError::io("sync", &self.path))?;
+        }
+        let mut dir = self.dir;
+        if let Some((path, text)) = &self.replace {
+            replace_file(fs, path, text.as_bytes()).map_err(LogError::io("replace", path))?;
+            // That has synced the directory as well.
+            dir = None;
+        }
+        for dir in dir.iter().chain(&self.parent) {
+            fs.sync_dir(dir).map_err(LogError::io("sync", dir))?;
+        }
+        Ok(self.done)
+    }
+}
+
+impl Log {
+    /// What must be synced to make the log durable up to its present end; `None` when it is.
+    ///
+    /// # Errors
+    /// Opening files that were closed; the log is poisoned then.
+    pub fn begin_flush(&mut self, now_ms: i64) -> Result<Option<FlushTicket>, LogError> {
+        self.write(|log| log.cut_ticket(now_ms))
+    }
+
+    fn cut_ticket(&mut self, now_ms: i64) -> Result<Option<FlushTicket>, LogError> {
+        let fs = self.fs.clone();
+        let active = self.active().base;
+        let mut files = Vec::new();
+        let mut segments = Vec::new();
+        for segment in &self.segments {
+            // The active segment's indexes are rebuilt after a crash, so syncing them would buy nothing.
+            let indexes = segment.indexes_unsynced && segment.base != active;
+            if segment.is_unsynced() {
+                files.push(segment.log_file(fs.as_ref())?);
+            }
+            if indexes {
+                files.extend(segment.index_files(fs.as_ref())?);
+            }
+            if segment.is_unsynced() || indexes {
+                segments.push((segment.base, segment.changes, indexes));
+            }
+        }
+        files.append(&mut self.unsynced_files);
+        let replace = (self.epochs.changes() != self.epochs_synced)
+            .then(|| (self.dir.join(epoch_cache::FILE_NAME), self.epochs.format()));
+        let dir = (self.dir_changes != self.dir_synced).then(|| self.dir.to_path_buf());
+        let parent = self.dir.parent().filter(|_| self.parent_unsynced).map(PathBuf::from);
+        if files.is_empty() && replace.is_none() && dir.is_none() && parent.is_none() {
+            self.durable = self.log_end;
+            self.last_flush_ms = now_ms;
+            return Ok(None);
+        }
+        let done = Done {
+            up_to: self.log_end,
+            cuts: self.cuts,
+            segments,
+            epoch_changes: self.epochs.changes(),
+            dir_changes: self.dir_changes,
+            parent: parent.is_some(),
+            begun_ms: now_ms,
+        };
+        Ok(Some(FlushTicket {
+            up_to: self.log_end,
+            files,
+            replace,
+            dir,
+            parent,
+            path: self.dir.to_path_buf(),
+            done,
+        }))
+    }
+
+    /// Takes the end of a ticket in: the durable offset and the recovery point move. Returns the durable offset.
+    ///
+    /// A failed sync poisons the log for good: the kernel may have dropped the pages, so that a second sync would lie.
+    ///
+    /// # Errors
+    /// The sync's.
+    pub fn complete_flush(&mut self, outcome: FlushOutcome) -> Result<Offset, LogError> {
+        let done = self.poison_on_error(outcome.result)?;
+        self.check_writable()?;
+        self.note_flushed(&done);
+        Ok(self.durable)
+    }
+
+    fn note_flushed(&mut self, done: &Done) {
+        self.dir_synced = self.dir_synced.max(done.dir_changes);
+        self.epochs_synced = self.epochs_synced.max(done.epoch_changes);
+        self.parent_unsynced &= !done.parent;
+        self.last_flush_ms = self.last_flush_ms.max(done.begun_ms);
+        for &(base, changes, indexes) in &done.segments {
+            let Ok(at) = self.segments.binary_search_by_key(&base, |segment| segment.base) else { continue };
+            let segment = &mut self.segments[at];
+            segment.synced_changes = segment.synced_changes.max(changes);
+            if indexes && segment.changes == changes && done.cuts == self.cuts {
+                segment.indexes_unsynced = false;
+            }
+        }
+        // After a cut the same offsets may hold other records, of which the ticket knows nothing.
+        if done.cuts == self.cuts {
+            self.durable = self.durable.max(done.up_to);
+        }
+    }
+
+    /// Flushes in one go, for callers without a flusher: shut-down, tests, the quorum's log.
+    ///
+    /// # Errors
+    /// As [`Log::complete_flush`].
+    pub fn flush(&mut self, now_ms: i64) -> Result<Offset, LogError> {
+        match self.begin_flush(now_ms)? {
+            Some(ticket) => {
+                let outcome = ticket.sync(self.fs.clone().as_ref());
+                self.complete_flush(outcome)
+            }
+            None => Ok(self.durable),
+        }
+    }
+
+    /// Whether `flush.messages`, `flush.ms` or a rolled segment ask for a flush.
+    pub fn flush_due(&self, now_ms: i64) -> bool {
+        let unflushed = self.log_end - self.durable;
+        let rolled = self.durable < self.active().base;
+        rolled
+            || (unflushed > 0 && unflushed >= self.config.flush_messages)
+            || (unflushed > 0 && now_ms.saturating_sub(self.last_flush_ms) >= self.config.flush_ms)
+    }
+}

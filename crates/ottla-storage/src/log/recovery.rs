@@ -1,0 +1,276 @@
+//! Reading segments again: rebuilding indexes, epochs and producers from the batches, cutting what is no batch
+//! (`LogSegment.recover`, `UnifiedLog.rebuildProducerState`).
+
+use std::collections::BTreeSet;
+
+use ottla_record::BatchView;
+use ottla_types::Offset;
+
+use super::append::{producer_batch, producer_batch_of};
+use super::load::{LoadEvent, LoadReport, LogOpen};
+use super::producer_state::{BatchKind, CompletedTxn, ProducerBatch};
+use super::scan::{BatchScan, HeaderScan, ScanError, read_batch};
+use super::segment::BatchSpan;
+use super::txn_index::AbortedTxn;
+use super::{Log, LogError};
+
+/// What reading a segment found.
+struct Recovered {
+    valid_bytes: u32,
+    /// Why the rest is cut.
+    reason: Option<String>,
+}
+
+impl Log {
+    /// Reads the damaged segments, and after an unclean stop all from the one that holds the recovery point on. The first
+    /// that must be cut ends the log.
+    pub(super) fn recover(
+        &mut self,
+        damaged: &BTreeSet<Offset>,
+        open: &LogOpen,
+        report: &mut LoadReport,
+    ) -> Result<(), LogError> {
+        let unflushed = match open.clean_shutdown {
+            true => self.segments.len(),
+            false => self.floor_segment(open.recovery_point).unwrap_or(0),
+        };
+        let mut at = 0;
+        while let Some(segment) = self.segments.get(at) {
+            let base = segment.base;
+            if at < unflushed && !damaged.contains(&base) {
+                at += 1;
+                continue;
+            }
+            let cut = self.recover_segment(at, open, report)?;
+            if cut && at >= unflushed && at + 1 < self.segments.len() {
+                let bases = self.segments.iter().skip(at + 1).map(|segment| segment.base).collect();
+                report.events.push(LoadEvent::RemovedSegments { bases });
+                self.remove_segments_from(at + 1, open.now_ms)?;
+            }
+            at += 1;
+        }
+        Ok(())
+    }
+
+    /// Reads one segment; `true` when its end was cut.
+    fn recover_segment(
+        &mut self,
+        at: usize,
+        open: &LogOpen,
+        report: &mut LoadReport,
+    ) -> Result<bool, LogError> {
+        let base = self.segments[at].base;
+        let mut corrupt = Vec::new();
+        self.rebuild_producers(open.log_start_offset, base, false, open.now_ms, &mut corrupt)?;
+        report.events.extend(corrupt.into_iter().map(|offset| LoadEvent::CorruptSnapshot { offset }));
+        let fs = self.fs.clone();
+        self.segments[at].reset_indexes(fs.as_ref())?;
+        let found = self.read_segment(at)?;
+        let segment = &mut self.segments[at];
+        let removed_bytes = u64::from(segment.size - found.valid_bytes);
+        if removed_bytes > 0 {
+            segment.cut_log(fs.as_ref(), found.valid_bytes)?;
+            let reason = found.reason.unwrap_or_else(|| "unreadable".to_owned());
+            report.events.push(LoadEvent::CutTail { base, removed_bytes, reason });
+        }
+        segment.seal(fs.as_ref())?;
+        segment.changes += 1;
+        report.events.push(LoadEvent::RecoveredSegment { base, size_bytes: u64::from(found.valid_bytes) });
+        segment.drop_handles()?;
+        self.take_snapshot()?;
+        Ok(removed_bytes > 0)
+    }
+
+    fn read_segment(&mut self, at: usize) -> Result<Recovered, LogError> {
+        let fs = self.fs.clone();
+        let segment = &self.segments[at];
+        let (file, size, mut next) = (segment.log_file(fs.as_ref())?, segment.size, segment.base);
+        let interval = u64::from(self.config.index_interval_bytes);
+        let mut scan = BatchScan::new(file.as_ref(), 0, u64::from(size));
+        let mut last_entry = 0;
+        let (mut valid, mut reason) = (0, None);
+        loop {
+            let (position, batch) = match scan.next() {
+                Ok(Some(found)) => found,
+                Ok(None) => break,
+                Err(error @ ScanError::Io(_)) => return Err(self.segments[at].scan_error(error)),
+                Err(error @ ScanError::Corrupt { .. }) => {
+                    reason = Some(error.to_string());
+                    break;
+                }
+            };
+            if let Err(what) = self.check_recovered(at, &batch, next) {
+                reason = Some(format!("at byte {position}: {what}"));
+                break;
+            }
+            let due = position - last_entry > interval;
+            let span = BatchSpan {
+                base_offset: batch.base_offset(),
+                last_offset: batch.last_offset(),
+                max_timestamp: batch.max_timestamp(),
+                size: u32::try_from(batch.size_in_bytes()).expect("within the segment"),
+            };
+            let start = u32::try_from(position).expect("within the segment");
+            if !self.segments[at].index_recovered(fs.as_ref(), &span, start, due)? {
+                reason = Some(format!("at byte {position}: its offset does not grow"));
+                break;
+            }
+            if due {
+                last_entry = position;
+            }
+            next = batch.next_offset();
+            if batch.magic() >= 2 {
+                self.epochs.confirm(batch.leader_epoch(), batch.base_offset());
+                if batch.has_producer_id() {
+                    self.replay(at, &producer_batch(&batch), true)?;
+                }
+                self.producers.map_end = next;
+            }
+            valid = scan.position();
+        }
+        Ok(Recovered { valid_bytes: u32::try_from(valid).expect("within the segment"), reason })
+    }
+
+    /// The offset is not covered by the checksum, so it is looked at as well.
+    fn check_recovered(&self, at: usize, batch: &BatchView<'_>, next: Offset) -> Result<(), String> {
+        batch.verify_crc().map_err(|error| error.to_string())?;
+        let first = if batch.magic() >= 2 { batch.base_offset() } else { batch.last_offset() };
+        if first < next {
+            return Err(format!("offset {first} where {next} or more was due"));
+        }
+        if batch.last_offset() < first || !self.segments[at].can_hold(batch.last_offset()) {
+            return Err(format!("last offset {} does not fit the segment", batch.last_offset()));
+        }
+        Ok(())
+    }
+
+    /// Takes a batch that is on disk into the producer state, and into the transaction index if that is being rebuilt.
+    fn replay(&mut self, at: usize, batch: &ProducerBatch, index: bool) -> Result<(), LogError> {
+        let mut update = self.producers.prepare(batch.producer_id);
+        let completed = update.add(batch, false);
+        self.producers.apply(update);
+        if let Some(txn) = completed {
+            if txn.aborted && index {
+                self.index_aborted(at, &txn)?;
+            }
+            self.producers.complete(&txn);
+        }
+        Ok(())
+    }
+
+    /// Adds a transaction to the index of the segment that holds its marker.
+    pub(super) fn index_aborted(&mut self, at: usize, txn: &CompletedTxn) -> Result<(), LogError> {
+        let entry = AbortedTxn {
+            producer_id: txn.producer_id,
+            first_offset: txn.first_offset,
+            last_offset: txn.last_offset,
+            last_stable_offset: self.producers.stable_offset_after(txn),
+        };
+        let fs = self.fs.clone();
+        if !self.segments[at].has_txn_index {
+            self.dir_changes += 1;
+        }
+        self.segments[at].append_aborted(fs.as_ref(), entry)
+    }
+
+    /// Brings the producer state to `end`: from where it is if it has just got there, else from the newest usable snapshot
+    /// and the batches after it.
+    pub(super) fn rebuild_producers(
+        &mut self,
+        log_start: Offset,
+        end: Offset,
+        clean: bool,
+        now_ms: i64,
+        corrupt: &mut Vec<Offset>,
+    ) -> Result<(), LogError> {
+        let bases = self.segments.partition_point(|segment| segment.base < end);
+        let mut snapshot_at: Vec<Offset> =
+            self.segments[bases.saturating_sub(2)..bases].iter().map(|segment| segment.base).collect();
+        snapshot_at.push(end);
+        if self.producers.snapshots.is_empty() && clean {
+            // Kafka's rule for logs from before there were snapshots: no producers are known.
+            for offset in snapshot_at {
+                self.producers.map_end = offset;
+                self.take_snapshot()?;
+            }
+            return Ok(());
+        }
+        let nothing_known = self.producers.is_empty() && self.producers.map_end >= end;
+        let unusable: Vec<Offset> =
+            self.producers.snapshots.iter().filter(|at| **at > end || **at <= log_start).copied().collect();
+        for offset in unusable {
+            self.remove_snapshot(offset)?;
+        }
+        if end == self.producers.map_end {
+            self.producers.log_start_moved(log_start);
+        } else {
+            self.producers.clear();
+            self.load_newest_snapshot(log_start, now_ms, corrupt)?;
+        }
+        if end > self.producers.map_end && !nothing_known {
+            self.replay_range(log_start, end, &snapshot_at)?;
+        }
+        self.producers.map_end = end;
+        self.take_snapshot()
+    }
+
+    /// Takes the batches from the producer state's end up to `end` into it.
+    fn replay_range(
+        &mut self,
+        log_start: Offset,
+        end: Offset,
+        snapshot_at: &[Offset],
+    ) -> Result<(), LogError> {
+        let from = self.floor_segment(self.producers.map_end).unwrap_or(0);
+        let fs = self.fs.clone();
+        for at in from..self.segments.len() {
+            let segment = &self.segments[at];
+            if segment.base >= end {
+                break;
+            }
+            let base = segment.base;
+            let start = base.max(self.producers.map_end).max(log_start);
+            self.producers.map_end = start;
+            if snapshot_at.contains(&base) {
+                self.take_snapshot()?;
+            }
+            let segment = &self.segments[at];
+            let Some(first) = segment.locate(fs.as_ref(), start)? else { continue };
+            let is_last = self.segments.get(at + 1).is_none_or(|next| next.base > end);
+            let stop = if is_last { segment.locate(fs.as_ref(), end)? } else { None };
+            let stop = stop.map_or(segment.size, |batch| batch.position);
+            let file = segment.log_file(fs.as_ref())?;
+            let mut scan = HeaderScan::new(file.as_ref(), u64::from(first.position), u64::from(stop));
+            loop {
+                let found = scan.next().map_err(|error| self.segments[at].scan_error(error))?;
+                let Some((position, header)) = found else { break };
+                if !header.has_producer_id() {
+                    continue;
+                }
+                let batch = if header.attributes().is_control() {
+                    let bytes = read_batch(file.as_ref(), position, header.size_in_bytes())
+                        .map_err(|source| self.segments[at].scan_error(ScanError::Io(source)))?;
+                    let Ok((batch, _)) = BatchView::parse(&bytes) else { continue };
+                    producer_batch(&batch)
+                } else {
+                    producer_batch_of(&header, BatchKind::Data)
+                };
+                self.replay(at, &batch, false)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes snapshots that belong to no segment, except the newest if it lies above all of them.
+    pub(super) fn remove_stray_snapshots(&mut self) -> Result<(), LogError> {
+        let bases: BTreeSet<Offset> = self.segment_base_offsets().collect();
+        let mut strays: Vec<Offset> = self.producers.snapshots.difference(&bases).copied().collect();
+        if strays.last() > bases.last() {
+            strays.pop();
+        }
+        for offset in strays {
+            self.remove_snapshot(offset)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,148 @@
+//! Removing the old end of a log: DeleteRecords, retention, and the files themselves (`UnifiedLog.deleteOldSegments`).
+
+use ottla_types::Offset;
+
+use super::{Log, LogError, ReadError};
+use crate::fs::remove_file_if_exists;
+
+/// Why a segment was removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RemovalReason {
+    /// All its records are below the log start.
+    LogStart,
+    /// `retention.bytes`.
+    Size,
+    /// `retention.ms`.
+    Time,
+}
+
+/// A segment that retention has removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RemovedSegment {
+    /// Its base offset.
+    pub base: Offset,
+    /// Bytes of its batches.
+    pub size_bytes: u64,
+    /// The rule.
+    pub reason: RemovalReason,
+}
+
+/// What a retention run did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RetentionOutcome {
+    /// The segments removed, oldest first.
+    pub removed: Vec<RemovedSegment>,
+    /// Whether the run stopped at its limit, so that another should follow.
+    pub more: bool,
+}
+
+impl Log {
+    /// Moves the log start up to `offset`, if it is higher (DeleteRecords; a follower whose leader's start moved). Records
+    /// below are gone for readers; their segments go with the next retention run. Returns whether it moved.
+    ///
+    /// # Errors
+    /// [`ReadError::OffsetOutOfRange`] above the high watermark.
+    pub fn advance_log_start(&mut self, offset: Offset) -> Result<bool, ReadError> {
+        self.check_writable()?;
+        if offset > self.high_watermark {
+            return Err(ReadError::OffsetOutOfRange {
+                offset,
+                start: self.log_start,
+                end: self.high_watermark,
+            });
+        }
+        if offset <= self.log_start {
+            return Ok(false);
+        }
+        self.log_start = offset;
+        self.epochs.truncate_from_start(offset);
+        self.producers.log_start_moved(offset);
+        Ok(true)
+    }
+
+    /// Removes at most `max_segments` old segments by the rules of `cleanup.policy`: below the log start always, by size and
+    /// time if it has `delete`. Only what is below the high watermark goes.
+    ///
+    /// # Errors
+    /// The disk; the log is poisoned then.
+    pub fn delete_old_segments(
+        &mut self,
+        now_ms: i64,
+        max_segments: usize,
+    ) -> Result<RetentionOutcome, LogError> {
+        self.write(|log| log.run_retention(now_ms, max_segments))
+    }
+
+    fn run_retention(&mut self, now_ms: i64, max_segments: usize) -> Result<RetentionOutcome, LogError> {
+        let mut outcome = RetentionOutcome::default();
+        loop {
+            let Some(reason) = self.removable(now_ms)? else { return Ok(outcome) };
+            if outcome.removed.len() == max_segments {
+                outcome.more = true;
+                return Ok(outcome);
+            }
+            if self.segments.len() == 1 {
+                self.roll_at(self.log_end, now_ms)?;
+            }
+            let segment = self.segments.remove(0);
+            let size_bytes = u64::from(segment.size);
+            outcome.removed.push(RemovedSegment { base: segment.base, size_bytes, reason });
+            let new_start = self.segments.first().map_or(self.log_end, |first| first.base);
+            if new_start > self.log_start {
+                self.log_start = new_start;
+                self.epochs.truncate_from_start(new_start);
+                self.producers.log_start_moved(new_start);
+            }
+            self.discard_files(segment.paths(), now_ms)?;
+            self.discard_snapshot(segment.base, now_ms)?;
+        }
+    }
+
+    /// Why the oldest segment may go, if it may.
+    fn removable(&self, now_ms: i64) -> Result<Option<RemovalReason>, LogError> {
+        let Some(oldest) = self.segments.first() else { return Ok(None) };
+        let next = self.segments.get(1).map(|next| next.base);
+        if self.high_watermark < next.unwrap_or(self.log_end) || (next.is_none() && oldest.size == 0) {
+            return Ok(None);
+        }
+        if next.is_some_and(|next| next <= self.log_start) {
+            return Ok(Some(RemovalReason::LogStart));
+        }
+        if !self.config.cleanup_policy.delete {
+            return Ok(None);
+        }
+        if let Ok(limit) = u64::try_from(self.config.retention_bytes)
+            && self.size_bytes() >= limit.saturating_add(u64::from(oldest.size))
+        {
+            return Ok(Some(RemovalReason::Size));
+        }
+        if self.config.retention_ms >= 0 {
+            let age = now_ms.saturating_sub(oldest.largest_timestamp(self.fs.as_ref())?);
+            if age > self.config.retention_ms {
+                return Ok(Some(RemovalReason::Time));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Removes files that were renamed to `.deleted` at least `file.delete.delay.ms` ago. Returns how many.
+    ///
+    /// # Errors
+    /// The disk; the rest stays queued.
+    pub fn delete_expired_files(&mut self, now_ms: i64) -> Result<usize, LogError> {
+        let mut removed = 0;
+        while self.trash.front().is_some_and(|trash| trash.remove_at_ms <= now_ms) {
+            let Some(trash) = self.trash.pop_front() else { break };
+            for path in &trash.paths {
+                remove_file_if_exists(self.fs.as_ref(), path).map_err(LogError::io("remove", path))?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+
+    /// When [`Log::delete_expired_files`] next has something to do.
+    pub fn next_file_deletion_ms(&self) -> Option<i64> {
+        self.trash.front().map(|trash| trash.remove_at_ms)
+    }
+}

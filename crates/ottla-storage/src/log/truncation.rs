@@ -1,0 +1,92 @@
+//! Cutting the end of a log: a follower that diverged, or one that must start over (`UnifiedLog.truncateTo`).
+
+use ottla_types::Offset;
+
+use super::{Log, LogError};
+
+impl Log {
+    /// Drops every batch that has a record at or above `target`. Returns whether the log became shorter; then the recovery
+    /// point may have moved down, and its checkpoint should be written at once.
+    ///
+    /// # Errors
+    /// The disk; the log is poisoned then.
+    pub fn truncate_to(&mut self, target: Offset, now_ms: i64) -> Result<bool, LogError> {
+        self.check_writable()?;
+        let target = target.max(Offset::ZERO);
+        if target >= self.log_end {
+            // The log may hold the epoch of a leadership that ended before it wrote anything.
+            self.epochs.truncate_from_end(self.log_end);
+            return Ok(false);
+        }
+        if self.segments.first().is_some_and(|first| first.base > target) {
+            self.truncate_fully_and_start_at(target, None, now_ms)?;
+            return Ok(true);
+        }
+        self.write(|log| {
+            let keep = log.segments.partition_point(|segment| segment.base <= target);
+            log.remove_segments_from(keep, now_ms)?;
+            let fs = log.fs.clone();
+            log.active_mut().truncate_to(fs.as_ref(), target, now_ms)?;
+            log.cut(target);
+            log.epochs.truncate_from_end(target);
+            log.log_start = log.log_start.min(target);
+            let (start, end) = (log.log_start, log.log_end);
+            log.rebuild_producers(start, end, false, now_ms, &mut Vec::new())?;
+            log.set_high_watermark(log.high_watermark);
+            Ok(())
+        })?;
+        Ok(true)
+    }
+
+    /// Drops everything and starts over, empty, at `offset`; the log start becomes `log_start` (tiered storage: the records
+    /// below `offset` are elsewhere) or `offset`.
+    ///
+    /// # Errors
+    /// The disk; the log is poisoned then.
+    pub fn truncate_fully_and_start_at(
+        &mut self,
+        offset: Offset,
+        log_start: Option<Offset>,
+        now_ms: i64,
+    ) -> Result<(), LogError> {
+        self.write(|log| {
+            log.remove_segments_from(0, now_ms)?;
+            log.push_segment(offset, now_ms)?;
+            log.epochs.clear();
+            log.reset_producers(offset)?;
+            log.cut(offset);
+            log.log_start = log_start.unwrap_or(offset);
+            let (start, end) = (log.log_start, log.log_end);
+            log.rebuild_producers(start, end, false, now_ms, &mut Vec::new())?;
+            log.high_watermark = log.log_end;
+            Ok(())
+        })
+    }
+
+    fn cut(&mut self, end: Offset) {
+        self.log_end = end;
+        self.durable = self.durable.min(end);
+        self.cuts += 1;
+        self.log_end_unverified = false;
+    }
+
+    /// Removes the segments from index `at` on, their files `.deleted` and queued.
+    pub(super) fn remove_segments_from(&mut self, at: usize, now_ms: i64) -> Result<(), LogError> {
+        for segment in self.segments.split_off(at.min(self.segments.len())) {
+            self.discard_files(segment.paths(), now_ms)?;
+            self.discard_snapshot(segment.base, now_ms)?;
+        }
+        Ok(())
+    }
+
+    /// Forgets all producers and removes all snapshots.
+    pub(super) fn reset_producers(&mut self, end: Offset) -> Result<(), LogError> {
+        self.producers.clear();
+        while let Some(&offset) = self.producers.snapshots.last() {
+            self.remove_snapshot(offset)?;
+        }
+        self.producers.last_snapshot = Offset::ZERO;
+        self.producers.map_end = end;
+        Ok(())
+    }
+}
