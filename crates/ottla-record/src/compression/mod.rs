@@ -124,8 +124,9 @@ impl Codec {
         self.level.or(self.compression.default_level())
     }
 
-    /// Appends `plain`, compressed, to `out`.
-    pub(crate) fn compress(self, plain: &[u8], out: &mut Vec<u8>) -> Result<(), RecordError> {
+    /// Appends `plain`, compressed, to `out`. Errors: [`RecordError::Unbuildable`] when the codec refuses (the input is
+    /// too large for it).
+    pub fn compress(self, plain: &[u8], out: &mut Vec<u8>) -> Result<(), RecordError> {
         match self.compression {
             Compression::None => {
                 out.extend_from_slice(plain);
@@ -143,6 +144,23 @@ impl From<Compression> for Codec {
     fn from(compression: Compression) -> Self {
         Self { compression, level: None }
     }
+}
+
+/// Decompresses all of `input` (client telemetry, for one). Errors: [`RecordError::Decompression`], and
+/// [`RecordError::DecompressedTooLarge`] beyond `max_bytes`.
+pub fn decompress(compression: Compression, input: &[u8], max_bytes: usize) -> Result<Vec<u8>, RecordError> {
+    let too_large = |need| RecordError::DecompressedTooLarge { need, limit: max_bytes };
+    if compression == Compression::None {
+        return if input.len() > max_bytes { Err(too_large(input.len())) } else { Ok(input.to_vec()) };
+    }
+    let mut decoder = Decoder::new(compression, input, 2)?;
+    let mut out = Vec::new();
+    while decoder.fill(&mut out)? {
+        if out.len() > max_bytes {
+            return Err(too_large(out.len()));
+        }
+    }
+    Ok(out)
 }
 
 /// Decompression of one body, piece by piece.

@@ -112,7 +112,10 @@ pub struct Validated {
 impl Validated {
     /// The bytes to write; `given` is what was validated.
     pub fn bytes<'a>(&'a self, given: &'a [u8]) -> &'a [u8] {
-        self.rebuilt.as_deref().unwrap_or(&given[..self.size_in_bytes])
+        match &self.rebuilt {
+            Some(rebuilt) => rebuilt,
+            None => &given[..self.size_in_bytes],
+        }
     }
 }
 
@@ -176,6 +179,19 @@ impl Checked {
         self.rebuilt.as_ref().map_or(self.len, Vec::len)
     }
 
+    /// The append time of a topic with `LogAppendTime`.
+    pub fn log_append_time(&self) -> Option<TimestampMs> {
+        self.log_append_time
+    }
+
+    /// The bytes to write, for a log that sets offsets and epoch itself; `given` is what was checked.
+    pub fn bytes_mut<'a>(&'a mut self, given: &'a mut [u8]) -> &'a mut [u8] {
+        match &mut self.rebuilt {
+            Some(rebuilt) => rebuilt,
+            None => &mut given[..self.len],
+        }
+    }
+
     /// The header to be written, for the producer state's checks (offsets and epoch are not set); `given` is what was
     /// checked.
     pub fn batch<'a>(&'a self, given: &'a [u8]) -> BatchView<'a> {
@@ -188,7 +204,10 @@ impl Checked {
         let size_in_bytes = self.size_in_bytes();
         let last_offset = first_offset + (i64::from(self.count) - 1);
         let mut rebuilt = self.rebuilt;
-        let batch = rebuilt.as_deref_mut().unwrap_or(&mut given[..self.len]);
+        let batch = match &mut rebuilt {
+            Some(rebuilt) => rebuilt.as_mut_slice(),
+            None => &mut given[..self.len],
+        };
         patch::set_last_offset(batch, last_offset);
         patch::set_leader_epoch(batch, leader_epoch);
         let offset_of_max_timestamp = match (self.log_append_time, self.index_of_max_timestamp) {
