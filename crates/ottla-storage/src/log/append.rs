@@ -61,8 +61,8 @@ impl Log {
     /// Appends batches of this leader at the log end: offsets and the leader epoch are written into `records`, all else
     /// stays.
     ///
-    /// The caller has validated them (`ottla_record::validate`: checksum, structure, timestamps, codec), which needs no
-    /// lock; only what depends on the log is done here. Batches are of magic 2.
+    /// The caller has validated them (`ottla_record::validate::check` with [`super::LogConfig::rules`]: checksum, structure,
+    /// timestamps, codec), which needs no lock; only what depends on the log is done here. Batches are of magic 2.
     ///
     /// # Errors
     /// The producer rules (nothing is written), [`AppendError::RecordListTooLarge`], or the disk.

@@ -1,5 +1,9 @@
 //! The topic settings that one log obeys, already resolved against the broker's defaults.
 
+use ottla_record::validate::{Origin, Rules, TargetCompression};
+use ottla_record::{Limits, TimestampType};
+use ottla_types::TopicPartition;
+
 /// What happens to old records (`cleanup.policy`). Both flags false: kept for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CleanupPolicy {
@@ -31,6 +35,16 @@ pub struct LogConfig {
     pub cleanup_policy: CleanupPolicy,
     /// `max.message.bytes`: limit of a produced batch; followers ignore it.
     pub max_message_bytes: u32,
+    /// `max.decompressed.message.bytes`: limit of one record body.
+    pub max_decompressed_message_bytes: usize,
+    /// `compression.type` and the codec's level.
+    pub compression: TargetCompression,
+    /// `message.timestamp.type`.
+    pub timestamp_type: TimestampType,
+    /// `message.timestamp.before.max.ms`.
+    pub timestamp_before_max_ms: i64,
+    /// `message.timestamp.after.max.ms`.
+    pub timestamp_after_max_ms: i64,
     /// `flush.messages`: unflushed records that make a flush due.
     pub flush_messages: i64,
     /// `flush.ms`: age of the last flush that makes a flush due.
@@ -65,6 +79,11 @@ impl Default for LogConfig {
             retention_ms: 7 * 24 * 3_600_000,
             cleanup_policy: CleanupPolicy { delete: true, compact: false },
             max_message_bytes: 1_048_588,
+            max_decompressed_message_bytes: Limits::DEFAULT.max_record_bytes,
+            compression: TargetCompression::Producer,
+            timestamp_type: TimestampType::CreateTime,
+            timestamp_before_max_ms: i64::MAX,
+            timestamp_after_max_ms: 3_600_000,
             flush_messages: i64::MAX,
             flush_ms: i64::MAX,
             file_delete_delay_ms: 60_000,
@@ -87,6 +106,22 @@ impl LogConfig {
             self.segment_ms.min(self.max_compaction_lag_ms.max(0))
         } else {
             self.segment_ms
+        }
+    }
+
+    /// What `ottla_record::validate::check` is to check of a batch for this log; it runs before the log is locked, and
+    /// [`super::Log::append_as_leader`] takes what it lets through.
+    pub fn rules<'a>(&self, topic_partition: &'a TopicPartition, origin: Origin) -> Rules<'a> {
+        Rules {
+            topic_partition,
+            origin,
+            compression: self.compression,
+            timestamp_type: self.timestamp_type,
+            timestamp_before_max_ms: self.timestamp_before_max_ms,
+            timestamp_after_max_ms: self.timestamp_after_max_ms,
+            compacted: self.cleanup_policy.compact,
+            max_message_bytes: self.max_message_bytes as usize,
+            limits: Limits { max_record_bytes: self.max_decompressed_message_bytes, ..Limits::DEFAULT },
         }
     }
 

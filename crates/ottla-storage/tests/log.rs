@@ -1,0 +1,8 @@
+//! A partition's log as its users see it, on a file system in memory and against Apache Kafka's own tools.
+
+#![allow(missing_docs)]
+
+#[path = "log/basics.rs"]
+mod basics;
+#[path = "log/support.rs"]
+mod support;
