@@ -59,5 +59,11 @@ fn index(names: &[&str]) -> String {
     for name in names {
         out += &format!("pub use self::{}::{name};\n", snake(name));
     }
+    out += "\n/// Calls the macro `$with` with the names of all messages: for tests over every message.\n\
+            #[doc(hidden)]\n#[macro_export]\nmacro_rules! for_each_message {\n($with:ident) => {\n$with! {\n";
+    for name in names {
+        out += &format!("{name}\n");
+    }
+    out += "}\n};\n}\n";
     out
 }

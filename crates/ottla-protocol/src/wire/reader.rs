@@ -289,37 +289,48 @@ impl<'a> Reader<'a> {
 
     /// Reads an array.
     pub fn array<T: Element<'a>>(&mut self) -> Vec<T> {
-        self.nullable_array(false).unwrap_or_default()
+        let count = self.count(T::MIN_SIZE, false).unwrap_or(0);
+        self.elements(count)
     }
 
     /// Reads an array or, when `nullable`, null.
     pub fn nullable_array<T: Element<'a>>(&mut self, nullable: bool) -> Option<Vec<T>> {
-        let Some(count) = self.count(T::MIN_SIZE) else {
-            self.check_null(nullable);
-            return None;
-        };
-        // A count may be as large as the remaining bytes allow; memory for elements much larger than their encoding
-        // comes as they are read.
-        let at_once = self.remaining().saturating_mul(4) / size_of::<T>().max(1) + 4;
-        let mut elements = Vec::with_capacity(count.min(at_once));
+        match self.count(T::MIN_SIZE, nullable) {
+            Some(count) => Some(self.elements(count)),
+            None => None,
+        }
+    }
+
+    fn elements<T: Element<'a>>(&mut self, count: usize) -> Vec<T> {
+        let mut elements = Vec::with_capacity(self.elements_at_once(count, size_of::<T>()));
         for _ in 0..count {
-            let element = T::read_from(self);
+            elements.push(T::read_from(self));
             if self.fault.is_some() {
                 break;
             }
-            elements.push(element);
         }
-        Some(elements)
+        elements
     }
 
     /// The count before an array of elements of at least `min_size` bytes.
-    fn count(&mut self, min_size: usize) -> Option<usize> {
-        let count = self.length()?;
-        if count > self.remaining() / min_size {
-            self.fail(DecodeFault::LengthBeyondEnd);
-            return Some(0);
+    fn count(&mut self, min_size: usize, nullable: bool) -> Option<usize> {
+        match self.length() {
+            Some(count) if count > self.remaining() / min_size => {
+                self.fail(DecodeFault::LengthBeyondEnd);
+                Some(0)
+            }
+            None => {
+                self.check_null(nullable);
+                None
+            }
+            count => count,
         }
-        Some(count)
+    }
+
+    /// For how many elements to take memory before reading any: a count may be as large as the remaining bytes allow, but
+    /// memory for elements much larger than their encoding comes as they are read.
+    fn elements_at_once(&self, count: usize, size: usize) -> usize {
+        count.min(self.remaining().saturating_mul(4) / size.max(1) + 4)
     }
 
     /// Reads a struct or null: one byte says which, negative is null.
