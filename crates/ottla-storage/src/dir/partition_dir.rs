@@ -4,6 +4,13 @@ use std::fmt;
 
 use ottla_types::TopicPartition;
 
+/// The quorum's log; only in the metadata log directory, and not loaded with the others.
+pub const METADATA_PARTITION_DIR: &str = "__cluster_metadata-0";
+/// Topic of [`METADATA_PARTITION_DIR`].
+pub(super) const METADATA_TOPIC: &str = "__cluster_metadata";
+/// A directory of tiered storage among the partitions.
+pub(super) const REMOTE_INDEX_CACHE_DIR: &str = "remote-log-index-cache";
+
 /// Longest file name of the file systems we know.
 const MAX_NAME_LENGTH: usize = 255;
 

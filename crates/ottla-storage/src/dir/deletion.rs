@@ -1,0 +1,117 @@
+//! Logs that go: deletion in two steps, replicas that turn out not to be ours, and the end of a move between directories.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::DirOffline;
+use super::duties::CheckpointEntry;
+use super::load::rename_in;
+use super::log_dir::{Checkpoint, LogDir};
+use super::log_dirs::{LogDirs, LogKey, Place, PlacedLog};
+use super::partition_dir::{PartitionDirKind, partition_dir_name};
+
+/// A renamed partition directory that waits for its removal.
+#[derive(Debug)]
+pub(super) struct Doomed {
+    pub(super) dir: Arc<LogDir>,
+    pub(super) path: PathBuf,
+    pub(super) since_ms: i64,
+}
+
+impl LogDirs {
+    /// Deletes a log: its directory is renamed `-delete` at once, so that a new log of the name can come, and removed by
+    /// [`LogDirs::remove_deleted`] when readers may be expected to be done. Afterwards the checkpoints of the directory are
+    /// to be written without it ([`write_checkpoints`](super::write_checkpoints)), as otherwise a new log of the
+    /// name would be opened with the offsets of this one. `unique` is anything random.
+    ///
+    /// # Errors
+    /// The rename failed, or the directory was offline: the log will be back at the next start.
+    pub fn delete(&self, placed: PlacedLog, unique: u128, now_ms: i64) -> Result<(), DirOffline> {
+        let PlacedLog { key, dir, log } = placed;
+        self.state().places.remove(&key);
+        let name = partition_dir_name(&key.partition, PartitionDirKind::Deleted, unique);
+        let path = rename_in(&dir, log.dir(), &name)?;
+        self.state().doomed.push_back(Doomed { dir, path, since_ms: now_ms });
+        Ok(())
+    }
+
+    /// Takes a log out of service that the metadata does not know, and keeps its files: its directory is renamed `-stray`.
+    /// Returns where it is. The checkpoints are to be written as after [`LogDirs::delete`].
+    ///
+    /// # Errors
+    /// As [`LogDirs::delete`].
+    pub fn set_aside(&self, placed: PlacedLog, unique: u128) -> Result<PathBuf, DirOffline> {
+        let PlacedLog { key, dir, log } = placed;
+        self.state().places.remove(&key);
+        rename_in(&dir, log.dir(), &partition_dir_name(&key.partition, PartitionDirKind::Stray, unique))
+    }
+
+    /// Ends a move between directories: the future log, which has caught up, becomes the current one and takes over its high
+    /// watermark; the current one, if there still is one, is taken and deleted. The checkpoints of both directories are to be
+    /// written. (`replaceCurrentWithFutureLog`)
+    ///
+    /// # Errors
+    /// Nothing has changed then, except that the future log's directory is offline. That the old log's directory fails is no
+    /// error: the partition has left it.
+    pub fn promote_future(
+        &self,
+        current: &mut Option<PlacedLog>,
+        mut future: PlacedLog,
+        unique: u128,
+        now_ms: i64,
+    ) -> Result<PlacedLog, DirOffline> {
+        assert!(future.key.is_future, "{} is not a future log", future.key.partition);
+        let key = LogKey::current(future.key.partition.clone());
+        let name = partition_dir_name(&key.partition, PartitionDirKind::Current, unique);
+        let path = rename_in(&future.dir, future.log.dir(), &name)?;
+        future.log.renamed_to(&path);
+        if let Some(current) = current.take() {
+            future.log.set_high_watermark(current.log.high_watermark());
+            let old_dir = Arc::clone(&current.dir);
+            // It fails only by taking its directory offline, which is known to whom it concerns.
+            let _ = self.delete(current, unique, now_ms);
+            move_cleaner_offset(&key, &old_dir, &future.dir);
+        }
+        let mut state = self.state();
+        state.places.remove(&future.key);
+        let last = Some(CheckpointEntry::of(&future.log));
+        state.places.insert(key.clone(), Place { dir: Arc::clone(&future.dir), last });
+        future.key = key;
+        Ok(future)
+    }
+
+    /// Removes the directories of logs that were deleted at least `delay_ms` (`file.delete.delay.ms`) ago. Returns how
+    /// many, and when it should be called again. Slow.
+    pub fn remove_deleted(&self, now_ms: i64, delay_ms: i64) -> (usize, Option<i64>) {
+        let mut removed = 0;
+        loop {
+            let due = {
+                let mut state = self.state();
+                match state.doomed.front().map(|doomed| doomed.since_ms.saturating_add(delay_ms)) {
+                    Some(due_ms) if due_ms <= now_ms => state.doomed.pop_front(),
+                    next_ms => return (removed, next_ms),
+                }
+            };
+            let Some(Doomed { dir, path, .. }) = due else { return (removed, None) };
+            let outcome =
+                dir.attempt(&format!("remove {}", path.display()), |fs| match fs.remove_dir_all(&path) {
+                    Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e),
+                    _ => Ok(()),
+                });
+            removed += usize::from(outcome.is_ok());
+        }
+    }
+}
+
+/// The cleaned part of a log stays clean when the log moves. Failures have taken the directory offline, no more is lost than
+/// the knowledge of what is clean.
+fn move_cleaner_offset(key: &LogKey, from: &LogDir, to: &LogDir) {
+    let mut offset = None;
+    let taken =
+        from.update_checkpoint(Checkpoint::CleanerOffsets, |entries| offset = entries.remove(&key.partition));
+    if let (Ok(()), Some(offset)) = (taken, offset) {
+        let _ = to.update_checkpoint(Checkpoint::CleanerOffsets, |entries| {
+            entries.insert(key.partition.clone(), offset);
+        });
+    }
+}

@@ -1,0 +1,230 @@
+//! What is to be done with all logs from time to time. Plain functions: the shell has the clock and calls them.
+//!
+//! The logs belong to their replicas, so each duty borrows one log after the other from a [`LogOwner`], takes what it needs
+//! under that log's lock, and lets go of it before it waits for the disk. A failure takes the directory offline and ends the
+//! duty for that directory.
+
+use std::sync::Arc;
+
+use ottla_types::Offset;
+
+use super::DirOffline;
+use super::checkpoint_file::PartitionOffsets;
+use super::log_dir::{Checkpoint, LogDir};
+use super::log_dirs::{LogDirs, LogKey};
+use crate::log::{Log, LogError};
+
+/// Most segments that retention removes from a log while it holds the log's lock once.
+const SEGMENTS_PER_TURN: usize = 16;
+
+/// Who owns the open logs.
+pub trait LogOwner {
+    /// Calls `work` with the log, under the log's own lock and for as short; does not call it when there is no such log
+    /// (any more).
+    fn with_log(&self, key: &LogKey, work: &mut dyn FnMut(&mut Log));
+}
+
+/// What a log contributes to the checkpoints of its directory; taken under its lock, written without it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CheckpointEntry {
+    /// See [`Log::recovery_point`].
+    pub recovery_point: Offset,
+    /// See [`Log::log_start_checkpoint`].
+    pub log_start: Option<Offset>,
+    /// See [`Log::high_watermark`].
+    pub high_watermark: Offset,
+}
+
+impl CheckpointEntry {
+    /// The present entry of a log.
+    pub fn of(log: &Log) -> Self {
+        Self {
+            recovery_point: log.recovery_point(),
+            log_start: log.log_start_checkpoint(),
+            high_watermark: log.high_watermark(),
+        }
+    }
+
+    /// The entry's part in one of the checkpoints, if it has any.
+    pub(super) fn part(&self, which: Checkpoint) -> Option<Offset> {
+        match which {
+            Checkpoint::RecoveryPoints => Some(self.recovery_point),
+            Checkpoint::LogStarts => self.log_start,
+            Checkpoint::HighWatermarks => Some(self.high_watermark),
+            Checkpoint::CleanerOffsets => None,
+        }
+    }
+}
+
+/// What [`apply_retention`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RetentionSummary {
+    /// Segments removed.
+    pub segments: usize,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// Writes some checkpoints of a directory with the present offsets of its logs. [`Checkpoint::CleanerOffsets`] is not one
+/// of them: its entries are loose, only those of logs that are gone are dropped.
+///
+/// Due every `log.flush.offset.checkpoint.interval.ms` (recovery points), every
+/// `log.flush.start.offset.checkpoint.interval.ms` (log starts) and every `replica.high.watermark.checkpoint.interval.ms`
+/// (high watermarks); and after a log was truncated, deleted or moved. Does nothing before all logs are loaded, and a log
+/// whose owner is not there yet keeps its last entry.
+///
+/// # Errors
+/// The directory is offline, or is now.
+pub fn write_checkpoints(
+    dirs: &LogDirs,
+    dir: &LogDir,
+    owner: &dyn LogOwner,
+    which: &[Checkpoint],
+) -> Result<(), DirOffline> {
+    dir.check_online()?;
+    if !dir.is_loaded() {
+        return Ok(());
+    }
+    let mut entries: Vec<(LogKey, CheckpointEntry)> = Vec::new();
+    for (key, last) in dirs.last_entries(dir) {
+        let mut entry = last;
+        owner.with_log(&key, &mut |log| entry = Some(CheckpointEntry::of(log)));
+        entries.extend(entry.map(|entry| (key, entry)));
+    }
+    dirs.note_entries(&entries);
+    for &which in which {
+        if which == Checkpoint::CleanerOffsets {
+            let keys = dirs.logs_in(dir);
+            dir.update_checkpoint(which, |entries| {
+                entries.retain(|partition, _| keys.iter().any(|key| key.partition == *partition));
+            })?;
+        } else {
+            dir.write_checkpoint(which, &collect(&entries, which))?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn collect(entries: &[(LogKey, CheckpointEntry)], which: Checkpoint) -> PartitionOffsets {
+    entries.iter().filter_map(|(key, entry)| Some((key.partition.clone(), entry.part(which)?))).collect()
+}
+
+/// Removes old segments of the logs in a directory by the rules of their topics. Due every
+/// `log.retention.check.interval.ms`. Compacted logs are left to the compaction, which calls
+/// [`Log::delete_old_segments`] itself between two cleanings.
+///
+/// # Errors
+/// The directory is offline, or is now.
+pub fn apply_retention(
+    dirs: &LogDirs,
+    dir: &LogDir,
+    owner: &dyn LogOwner,
+    now_ms: i64,
+) -> Result<RetentionSummary, DirOffline> {
+    let mut summary = RetentionSummary::default();
+    for key in dirs.logs_in(dir) {
+        let mut more = true;
+        while more {
+            more = false;
+            with_log(dir, owner, &key, &mut |log| {
+                if log.config().cleanup_policy.compact {
+                    return Ok(());
+                }
+                let outcome = log.delete_old_segments(now_ms, SEGMENTS_PER_TURN)?;
+                summary.segments += outcome.removed.len();
+                summary.bytes += outcome.removed.iter().map(|segment| segment.size_bytes).sum::<u64>();
+                more = outcome.more;
+                Ok(())
+            })?;
+        }
+    }
+    Ok(summary)
+}
+
+/// Removes the files of segments that retention or compaction removed long enough ago. Returns how many files, and when
+/// there is more to do.
+///
+/// # Errors
+/// The directory is offline, or is now.
+pub fn remove_old_files(
+    dirs: &LogDirs,
+    dir: &LogDir,
+    owner: &dyn LogOwner,
+    now_ms: i64,
+) -> Result<(usize, Option<i64>), DirOffline> {
+    let (mut removed, mut next_ms) = (0, None);
+    for key in dirs.logs_in(dir) {
+        with_log(dir, owner, &key, &mut |log| {
+            removed += log.delete_expired_files(now_ms)?;
+            next_ms = next_ms.into_iter().chain(log.next_file_deletion_ms()).min();
+            Ok(())
+        })?;
+    }
+    Ok((removed, next_ms))
+}
+
+/// Makes the logs durable that ask for it (`flush.ms`, `flush.messages`, a rolled segment). Returns how many. Due every
+/// `log.flush.scheduler.interval.ms`. Waits for the disk, but not under a log's lock.
+///
+/// # Errors
+/// The directory is offline, or is now.
+pub fn flush_due(
+    dirs: &LogDirs,
+    dir: &Arc<LogDir>,
+    owner: &dyn LogOwner,
+    now_ms: i64,
+) -> Result<usize, DirOffline> {
+    let mut flushed = 0;
+    for key in dirs.logs_in(dir) {
+        let _names = dir.hold_names();
+        let mut ticket = None;
+        with_log(dir, owner, &key, &mut |log| {
+            if log.flush_due(now_ms) {
+                ticket = log.begin_flush(now_ms)?;
+            }
+            Ok(())
+        })?;
+        let Some(ticket) = ticket else { continue };
+        let mut outcome = Some(ticket.sync(dir.fs().as_ref()));
+        with_log(dir, owner, &key, &mut |log| match outcome.take() {
+            Some(outcome) => log.complete_flush(outcome).map(|_| ()),
+            None => Ok(()),
+        })?;
+        flushed += 1;
+    }
+    Ok(flushed)
+}
+
+/// Closes the files of logs that nobody used for `idle_ms`. Returns how many logs still have open files.
+///
+/// # Errors
+/// The directory is offline, or is now.
+pub fn close_idle_files(
+    dirs: &LogDirs,
+    dir: &LogDir,
+    owner: &dyn LogOwner,
+    now_ms: i64,
+    idle_ms: i64,
+) -> Result<usize, DirOffline> {
+    let mut open = 0;
+    for key in dirs.logs_in(dir) {
+        with_log(dir, owner, &key, &mut |log| {
+            open += usize::from(log.close_idle(now_ms, idle_ms)?);
+            Ok(())
+        })?;
+    }
+    Ok(open)
+}
+
+/// Borrows a log; its error is the directory's.
+fn with_log(
+    dir: &LogDir,
+    owner: &dyn LogOwner,
+    key: &LogKey,
+    work: &mut dyn FnMut(&mut Log) -> Result<(), LogError>,
+) -> Result<(), DirOffline> {
+    dir.check_online()?;
+    let mut result = Ok(());
+    owner.with_log(key, &mut |log| result = work(log));
+    result.map_err(|error| dir.failed(&error))
+}

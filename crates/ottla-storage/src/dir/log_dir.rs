@@ -1,0 +1,270 @@
+//! One log directory: its lock, its identity, its checkpoints, and whether it still works.
+
+use std::fmt::Display;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use ottla_types::Uuid;
+
+use super::DirOffline;
+use super::checkpoint_file::{
+    CLEANER_CHECKPOINT, CheckpointFile, HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT, PartitionOffsets,
+    RECOVERY_POINT_CHECKPOINT,
+};
+use super::clean_shutdown::{remove_marker, write_marker};
+use crate::fs::{FileLock, Fs, remove_file_if_exists};
+
+/// Name of the lock file.
+pub const LOCK_FILE: &str = ".lock";
+
+/// One of the offset checkpoints of a log directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checkpoint {
+    /// `recovery-point-offset-checkpoint`.
+    RecoveryPoints,
+    /// `log-start-offset-checkpoint`.
+    LogStarts,
+    /// `replication-offset-checkpoint`.
+    HighWatermarks,
+    /// `cleaner-offset-checkpoint`.
+    CleanerOffsets,
+}
+
+/// A log directory of this node. Shared by all logs in it; everything takes `&self`.
+///
+/// The first failed write, sync or unreadable checkpoint takes the directory offline, for good: nothing is written any
+/// more, and the lock is released, so that an operator can look after the disk. A restart brings it back.
+#[derive(Debug)]
+pub struct LogDir {
+    fs: Arc<dyn Fs>,
+    path: PathBuf,
+    id: Option<Uuid>,
+    offline: OnceLock<String>,
+    lock: Mutex<Option<FileLock>>,
+    loading: Mutex<Loading>,
+    names: RwLock<()>,
+    checkpoints: [CheckpointFile; 4],
+}
+
+/// See [`LogDir::hold_names`].
+#[derive(Debug)]
+pub struct NamesHeld<'a> {
+    _guard: RwLockReadGuard<'a, ()>,
+}
+
+/// How far the logs of the directory are loaded; decides whether a shut-down may call itself clean.
+#[derive(Clone, Copy, Debug, Default)]
+struct Loading {
+    was_clean: bool,
+    /// Logs that are still to be loaded; `None` before it is known.
+    left: Option<usize>,
+}
+
+impl LogDir {
+    pub(super) fn new(fs: Arc<dyn Fs>, path: &Path, id: Option<Uuid>) -> Self {
+        let file = |name| CheckpointFile::new(path, name);
+        Self {
+            fs,
+            path: path.to_owned(),
+            id,
+            offline: OnceLock::new(),
+            lock: Mutex::new(None),
+            loading: Mutex::default(),
+            names: RwLock::default(),
+            checkpoints: [
+                file(RECOVERY_POINT_CHECKPOINT),
+                file(LOG_START_CHECKPOINT),
+                file(HIGH_WATERMARK_CHECKPOINT),
+                file(CLEANER_CHECKPOINT),
+            ],
+        }
+    }
+
+    /// Its path as configured.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its directory id; `None` only when its `meta.properties` could not be read, and it is offline therefore.
+    pub fn id(&self) -> Option<Uuid> {
+        self.id
+    }
+
+    /// The file system it is in.
+    pub fn fs(&self) -> &Arc<dyn Fs> {
+        &self.fs
+    }
+
+    /// Whether it works.
+    pub fn is_online(&self) -> bool {
+        self.offline.get().is_none()
+    }
+
+    /// Why it does not work, if so.
+    pub fn offline_reason(&self) -> Option<&str> {
+        self.offline.get().map(String::as_str)
+    }
+
+    /// `Ok` while it works.
+    ///
+    /// # Errors
+    /// [`DirOffline`] with the reason.
+    pub fn check_online(&self) -> Result<(), DirOffline> {
+        match self.offline.get() {
+            None => Ok(()),
+            Some(reason) => Err(DirOffline { dir: self.path.clone(), reason: reason.clone() }),
+        }
+    }
+
+    /// Takes it offline, for whoever met the failure (a log's error, mostly). Only the first reason counts; returns whether
+    /// this was it. The caller drops the logs in it then, and tells the controller.
+    pub fn fail(&self, reason: &dyn Display) -> bool {
+        let first = self.offline.set(reason.to_string()).is_ok();
+        if first {
+            self.unlock();
+        }
+        first
+    }
+
+    /// [`LogDir::fail`] as an error to pass on.
+    pub fn failed(&self, reason: &dyn Display) -> DirOffline {
+        self.fail(reason);
+        let reason = self.offline_reason().map_or_else(|| reason.to_string(), str::to_owned);
+        DirOffline { dir: self.path.clone(), reason }
+    }
+
+    /// Keeps partition directories from being renamed (deleted, set aside, promoted) while the guard lives. A flusher takes
+    /// it before [`Log::begin_flush`](crate::log::Log::begin_flush) and lets go after
+    /// [`Log::complete_flush`](crate::log::Log::complete_flush): a flush writes by path, and must not write into what has
+    /// come to bear the old name. Do not wait for it with a log's lock held.
+    pub fn hold_names(&self) -> NamesHeld<'_> {
+        NamesHeld { _guard: self.names.read().unwrap_or_else(PoisonError::into_inner) }
+    }
+
+    /// The entries of a checkpoint.
+    ///
+    /// # Errors
+    /// It is unreadable, which takes the directory offline, or it was offline already.
+    pub fn read_checkpoint(&self, which: Checkpoint) -> Result<PartitionOffsets, DirOffline> {
+        self.check_online()?;
+        self.file(which).read(self.fs.as_ref()).map_err(|e| self.failed(&e))
+    }
+
+    /// Replaces the entries of a checkpoint. Waits for the disk.
+    ///
+    /// # Errors
+    /// It cannot be written, which takes the directory offline, or it was offline already.
+    pub fn write_checkpoint(&self, which: Checkpoint, entries: &PartitionOffsets) -> Result<(), DirOffline> {
+        self.check_online()?;
+        let file = self.file(which);
+        file.write(self.fs.as_ref(), entries)
+            .map_err(|e| self.failed(&format_args!("cannot write {}: {e}", file.path().display())))
+    }
+
+    /// Changes the entries of a checkpoint in one step: what compaction does with its first dirty offsets. Waits for the
+    /// disk.
+    ///
+    /// # Errors
+    /// As reading and writing it.
+    pub fn update_checkpoint(
+        &self,
+        which: Checkpoint,
+        change: impl FnOnce(&mut PartitionOffsets),
+    ) -> Result<(), DirOffline> {
+        self.check_online()?;
+        self.file(which).update(self.fs.as_ref(), change).map_err(|e| self.failed(&e))
+    }
+
+    /// Runs an operation on the disk whose failure takes the directory offline.
+    pub(super) fn attempt<T>(
+        &self,
+        what: &str,
+        operation: impl FnOnce(&dyn Fs) -> io::Result<T>,
+    ) -> Result<T, DirOffline> {
+        self.check_online()?;
+        operation(self.fs.as_ref()).map_err(|e| self.failed(&format_args!("cannot {what}: {e}")))
+    }
+
+    /// Takes the lock; `false` when somebody else has it.
+    pub(super) fn try_lock(&self) -> Result<bool, DirOffline> {
+        let path = self.path.join(LOCK_FILE);
+        let lock = self.attempt("take the lock", |fs| fs.try_lock(&path))?;
+        let taken = lock.is_some();
+        *self.held_lock() = lock;
+        Ok(taken)
+    }
+
+    /// Releases the lock and removes its file, which is removed first so that nobody locks a file about to go.
+    pub(super) fn unlock(&self) {
+        let mut held = self.held_lock();
+        if held.is_some() {
+            // That the file stays behind does no harm, and the disk may be the reason why we are here.
+            let _ = remove_file_if_exists(self.fs.as_ref(), &self.path.join(LOCK_FILE));
+        }
+        *held = None;
+    }
+
+    /// Notes that loading begins; the marker is gone from here on.
+    pub(super) fn begin_loading(&self, was_clean: bool) -> Result<(), DirOffline> {
+        *self.loading() = Loading { was_clean, left: None };
+        if was_clean {
+            self.attempt("remove the clean-shutdown marker", |fs| remove_marker(fs, &self.path))
+        } else {
+            Ok(())
+        }
+    }
+
+    pub(super) fn set_left_to_load(&self, left: usize) {
+        self.loading().left = Some(left);
+    }
+
+    pub(super) fn note_loaded(&self) {
+        let mut loading = self.loading();
+        loading.left = loading.left.map(|left| left.saturating_sub(1));
+    }
+
+    /// Logs that are still to be loaded, for watching a long recovery; `None` before it is known.
+    pub fn left_to_load(&self) -> Option<usize> {
+        self.loading().left
+    }
+
+    /// Whether all its logs were loaded. Before that its checkpoints must stay as they are: they know logs that the node
+    /// does not know yet.
+    pub fn is_loaded(&self) -> bool {
+        self.left_to_load() == Some(0)
+    }
+
+    /// Writes the marker, if the directory deserves it: it was clean when loading began, or all its logs were loaded, which
+    /// has recovered them. Everything else must be durable.
+    pub(super) fn mark_clean(&self, broker_epoch: Option<i64>) -> Result<bool, DirOffline> {
+        let Loading { was_clean, left } = *self.loading();
+        let deserved = was_clean || left == Some(0);
+        if deserved {
+            self.attempt("write the clean-shutdown marker", |fs| write_marker(fs, &self.path, broker_epoch))?;
+        }
+        Ok(deserved)
+    }
+
+    pub(super) fn change_names(&self) -> RwLockWriteGuard<'_, ()> {
+        self.names.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn file(&self, which: Checkpoint) -> &CheckpointFile {
+        let [recovery_points, log_starts, high_watermarks, cleaner_offsets] = &self.checkpoints;
+        match which {
+            Checkpoint::RecoveryPoints => recovery_points,
+            Checkpoint::LogStarts => log_starts,
+            Checkpoint::HighWatermarks => high_watermarks,
+            Checkpoint::CleanerOffsets => cleaner_offsets,
+        }
+    }
+
+    fn loading(&self) -> MutexGuard<'_, Loading> {
+        self.loading.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn held_lock(&self) -> MutexGuard<'_, Option<FileLock>> {
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
