@@ -1,6 +1,7 @@
 //! The configuration of a node: static properties, dynamic changes on top, and what both result in.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use crate::checks;
 use crate::embedded;
@@ -33,7 +34,7 @@ pub fn parse_override(argument: &str) -> Result<(String, String), ConfigError> {
 }
 
 /// The configuration of a node, valid as a whole.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct BrokerConfig {
     static_props: Props,
     cluster_props: Props,
@@ -41,6 +42,13 @@ pub struct BrokerConfig {
     current_props: Props,
     values: Values,
     node: NodeConfig,
+}
+
+impl fmt::Debug for BrokerConfig {
+    /// The node only: the properties may hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BrokerConfig").field("node", &self.node).finish_non_exhaustive()
+    }
 }
 
 impl BrokerConfig {

@@ -9,6 +9,7 @@ mod broker;
 mod checks;
 mod client_metrics;
 mod describe;
+mod docs;
 mod duration;
 pub mod embedded;
 mod error;
@@ -34,6 +35,7 @@ pub use describe::{
     ConfigEntry, ConfigSource, Synonym, describe_broker, describe_client_metrics, describe_cluster,
     describe_group, describe_topic,
 };
+pub use docs::markdown;
 pub use duration::parse_iso8601_ms;
 pub use error::{ConfigError, ErrorKind};
 pub use group::{group_defaults, group_values, validate_group};

@@ -7,9 +7,9 @@ area! { Group "Groups"
         "Shortest time between two new assignments of this consumer group.";
     "consumer.assignor.offload.enable" [internal]: Boolean "true", Any, Medium, Always, Later,
         "Compute assignments of this consumer group off the coordinator's own thread.";
-    "consumer.heartbeat.interval.ms": Int "5000", AtLeast(1), Medium, Always, Yes,
+    "consumer.heartbeat.interval.ms": Int "5000", AtLeast(1), Medium, Always, Later,
         "Heartbeat interval told to members of this consumer group.";
-    "consumer.session.timeout.ms": Int "45000", AtLeast(1), Medium, Always, Yes,
+    "consumer.session.timeout.ms": Int "45000", AtLeast(1), Medium, Always, Later,
         "A member of this consumer group that is silent this long is removed.";
     "errors.deadletterqueue.copy.record.enable": Boolean "false", Any, Medium, Always, Later,
         "Copy the whole record to the dead-letter queue instead of only a note about it.";

@@ -9,7 +9,7 @@ area! { Broker "Groups and offsets"
         "Compute assignments of consumer groups off the coordinator's own thread.";
     "group.consumer.assignors": List "uniform,range", NonEmptyUniqueList, Medium, ReadOnly, Later,
         "Assignors for consumer groups, by short name or class; the first is the default.";
-    "group.consumer.heartbeat.interval.ms": Int "5000", AtLeast(1), Medium, ReadOnly, Yes,
+    "group.consumer.heartbeat.interval.ms": Int "5000", AtLeast(1), Medium, ReadOnly, Later,
         "Heartbeat interval told to members of consumer groups.";
     "group.consumer.max.assignment.interval.ms": Int "15000", AtLeast(0), Medium, ReadOnly, Later,
         "Upper bound for a consumer group's own assignment interval.";
@@ -17,7 +17,7 @@ area! { Broker "Groups and offsets"
         "Upper bound for a consumer group's own heartbeat interval.";
     "group.consumer.max.session.timeout.ms": Int "60000", AtLeast(1), Medium, ReadOnly, Later,
         "Upper bound for a consumer group's own session timeout.";
-    "group.consumer.max.size": Int "2147483647", AtLeast(1), Medium, ReadOnly, Yes,
+    "group.consumer.max.size": Int "2147483647", AtLeast(1), Medium, ReadOnly, Later,
         "Most members in a consumer group.";
     "group.consumer.migration.policy": String "bidirectional", OneOfIgnoreCase(&["DISABLED", "DOWNGRADE", "UPGRADE", "BIDIRECTIONAL"]), Medium, ReadOnly, Later,
         "Whether groups may change online between the classic and the consumer protocol, and in which direction.";
@@ -29,7 +29,7 @@ area! { Broker "Groups and offsets"
         "Lower bound for a consumer group's own session timeout.";
     "group.consumer.regex.refresh.interval.ms" [internal]: Int "600000", AtLeast(10000), Medium, ReadOnly, Later,
         "How often regular-expression subscriptions are matched against the topics again.";
-    "group.consumer.session.timeout.ms": Int "45000", AtLeast(1), Medium, ReadOnly, Yes,
+    "group.consumer.session.timeout.ms": Int "45000", AtLeast(1), Medium, ReadOnly, Later,
         "A member of a consumer group that is silent this long is removed.";
     "group.coordinator.append.linger.ms": Int "-1", AtLeast(-1), Medium, ReadOnly, Later,
         "How long the coordinator gathers records before it writes them; -1 adapts to the load.";
@@ -105,10 +105,10 @@ area! { Broker "Groups and offsets"
         "How long offsets outlive the last member of their group.";
     "offsets.topic.compression.codec": Int "0", Any, High, ReadOnly, Later,
         "Codec of the offsets topic: 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd.";
-    "offsets.topic.num.partitions": Int "50", AtLeast(1), High, ReadOnly, Yes,
+    "offsets.topic.num.partitions": Int "50", AtLeast(1), High, ReadOnly, Later,
         "Partitions of the offsets topic; not to be changed once it exists.";
-    "offsets.topic.replication.factor": Short "3", AtLeast(1), High, ReadOnly, Yes,
+    "offsets.topic.replication.factor": Short "3", AtLeast(1), High, ReadOnly, Later,
         "Replicas of the offsets topic; it is not created before so many brokers are there.";
-    "offsets.topic.segment.bytes": Int "104857600", AtLeast(1), High, ReadOnly, Yes,
+    "offsets.topic.segment.bytes": Int "104857600", AtLeast(1), High, ReadOnly, Later,
         "Segment size of the offsets topic.";
 }

@@ -5,15 +5,15 @@ use super::area;
 area! { Broker "Log"
     "alter.config.policy.class.name": Class null, Any, Low, ReadOnly, Nothing,
         "Java class that may refuse config changes. Java plug-ins cannot be loaded here.";
-    "auto.create.topics.enable": Boolean "true", Any, High, ReadOnly, Yes,
+    "auto.create.topics.enable": Boolean "true", Any, High, ReadOnly, Later,
         "Create a topic when a client asks for the metadata of one that does not exist.";
-    "compression.gzip.level": Int "-1", GzipLevel, Medium, ClusterWide, Later,
+    "compression.gzip.level": Int "-1", GzipLevel, Medium, ClusterWide, Yes,
         "Effort of gzip when the broker has to compress; -1 is the codec's own default.";
-    "compression.lz4.level": Int "9", Between(1, 17), Medium, ClusterWide, Later,
+    "compression.lz4.level": Int "9", Between(1, 17), Medium, ClusterWide, Yes,
         "Effort of lz4 when the broker has to compress.";
     "compression.type": String "producer", OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]), High, ClusterWide, Yes,
         "Codec in which batches are stored; `producer` leaves them as they came.";
-    "compression.zstd.level": Int "3", Between(-131072, 22), Medium, ClusterWide, Later,
+    "compression.zstd.level": Int "3", Between(-131072, 22), Medium, ClusterWide, Yes,
         "Effort of zstd when the broker has to compress; negative levels trade size for speed.";
     "cordoned.log.dirs": List "", NullableUniqueList, Medium, PerBroker, Later,
         "Log directories that receive no new partitions; `*` means all of them.";
@@ -21,30 +21,30 @@ area! { Broker "Log"
         "Java class that may refuse new topics. Java plug-ins cannot be loaded here.";
     "delete.topic.enable": Boolean "true", Any, High, ReadOnly, Yes,
         "Whether topics may be deleted at all.";
-    "log.cleaner.backoff.ms": Long "15000", AtLeast(0), Medium, ClusterWide, Yes,
+    "log.cleaner.backoff.ms": Long "15000", AtLeast(0), Medium, ClusterWide, Later,
         "Pause of a cleaner thread that found no log to compact.";
-    "log.cleaner.dedupe.buffer.size": Long "134217728", Any, Medium, ClusterWide, Yes,
+    "log.cleaner.dedupe.buffer.size": Long "134217728", Any, Medium, ClusterWide, Later,
         "Memory of all cleaner threads together for the map from keys to newest offsets.";
-    "log.cleaner.delete.retention.ms": Long "86400000", AtLeast(0), Medium, ClusterWide, Yes,
+    "log.cleaner.delete.retention.ms": Long "86400000", AtLeast(0), Medium, ClusterWide, Later,
         "How long a tombstone or a transaction marker stays readable after compaction has passed over it.";
-    "log.cleaner.enable": Boolean "true", Any, Medium, ReadOnly, Yes,
+    "log.cleaner.enable": Boolean "true", Any, Medium, ReadOnly, Later,
         "Run the cleaner; without it compacted topics only grow. Deprecated in Kafka.";
     "log.cleaner.io.buffer.load.factor": Double "0.9", Any, Medium, ClusterWide, Later,
         "How full the cleaner's key map may get, 0 to 1.";
-    "log.cleaner.io.buffer.size": Int "524288", AtLeast(0), Medium, ClusterWide, Yes,
+    "log.cleaner.io.buffer.size": Int "524288", AtLeast(0), Medium, ClusterWide, Later,
         "Memory of all cleaner threads together for reading and writing.";
-    "log.cleaner.io.max.bytes.per.second": Double "1.7976931348623157E308", Any, Medium, ClusterWide, Yes,
+    "log.cleaner.io.max.bytes.per.second": Double "1.7976931348623157E308", Any, Medium, ClusterWide, Later,
         "Bytes per second that cleaning may read and write in total.";
-    "log.cleaner.max.compaction.lag.ms": Long "9223372036854775807", AtLeast(1), Medium, ClusterWide, Yes,
+    "log.cleaner.max.compaction.lag.ms": Long "9223372036854775807", AtLeast(1), Medium, ClusterWide, Later,
         "Longest time that a record may wait before it must become eligible for compaction.";
-    "log.cleaner.min.cleanable.ratio": Double "0.5", Between(0, 1), Medium, ClusterWide, Yes,
+    "log.cleaner.min.cleanable.ratio": Double "0.5", Between(0, 1), Medium, ClusterWide, Later,
         "Part of a log that must be uncompacted before the cleaner picks it up.";
-    "log.cleaner.min.compaction.lag.ms": Long "0", AtLeast(0), Medium, ClusterWide, Yes,
+    "log.cleaner.min.compaction.lag.ms": Long "0", AtLeast(0), Medium, ClusterWide, Later,
         "Shortest time that a record stays untouched by compaction.";
-    "log.cleaner.threads": Int "1", AtLeast(0), Medium, ClusterWide, Yes,
+    "log.cleaner.threads": Int "1", AtLeast(0), Medium, ClusterWide, Later,
         "Cleaner threads.";
     "log.cleanup.policy": List "delete", ListOf(&["compact", "delete"]), Medium, ClusterWide, Yes,
-        "What happens to old data: `delete`, `compact`, both, or (empty) nothing.";
+        "What happens to old data: `delete`, `compact`, both, or (empty) nothing. Compaction does not run yet.";
     "log.dir": List "/tmp/kafka-logs", NonEmptyUniqueList, High, ReadOnly, Yes,
         "Directory of the logs, used when `log.dirs` is not set.";
     "log.dir.failure.timeout.ms": Long "30000", AtLeast(1), Low, ReadOnly, Later,
@@ -67,7 +67,7 @@ area! { Broker "Log"
         "Bytes appended between two entries of the offset index and time index.";
     "log.index.size.max.bytes": Int "10485760", AtLeast(4), Medium, ClusterWide, Yes,
         "Largest size of an offset index file.";
-    "log.initial.task.delay.ms" [internal]: Long "30000", AtLeast(0), Low, ReadOnly, Yes,
+    "log.initial.task.delay.ms" [internal]: Long "30000", AtLeast(0), Low, ReadOnly, Later,
         "Pause after start before the first retention, flush and checkpoint runs.";
     "log.message.timestamp.after.max.ms": Long "3600000", AtLeast(0), Medium, ClusterWide, Yes,
         "How far a producer's timestamp may lie ahead of the broker's clock.";
@@ -75,8 +75,8 @@ area! { Broker "Log"
         "How far a producer's timestamp may lie behind the broker's clock.";
     "log.message.timestamp.type": String "CreateTime", OneOf(&["CreateTime", "LogAppendTime"]), Medium, ClusterWide, Yes,
         "Whether a record carries the time its producer gave it or the time of the append.";
-    "log.preallocate": Boolean "false", Any, Medium, ClusterWide, Yes,
-        "Give a new segment file its full size at once.";
+    "log.preallocate": Boolean "false", Any, Medium, ClusterWide, Nothing,
+        "Give a new segment file its full size at once. Files only grow as they are written here.";
     "log.retention.bytes": Long "-1", Any, High, ClusterWide, Yes,
         "Size per partition above which the oldest segments are deleted; -1 is no limit.";
     "log.retention.check.interval.ms": Long "300000", AtLeast(1), Medium, ReadOnly, Yes,

@@ -3,7 +3,7 @@
 use super::area;
 
 area! { Broker "Nodes, quorum and metadata"
-    "broker.heartbeat.interval.ms": Int "2000", Any, Medium, ReadOnly, Yes,
+    "broker.heartbeat.interval.ms": Int "2000", Any, Medium, ReadOnly, Later,
         "How often a broker sends a heartbeat to the controller.";
     "broker.session.timeout.ms": Int "9000", Any, Medium, ReadOnly, Yes,
         "After this time without a heartbeat the controller fences a broker.";
@@ -35,7 +35,7 @@ area! { Broker "Nodes, quorum and metadata"
         "First pause before a failed request to another voter is sent again.";
     "controller.quorum.voters": List "", QuorumVoters, High, ReadOnly, Yes,
         "A fixed set of voters as `id@host:port`; leave it unset when the voters are kept in the metadata log.";
-    "initial.broker.registration.timeout.ms": Int "60000", Any, Medium, ReadOnly, Yes,
+    "initial.broker.registration.timeout.ms": Int "60000", Any, Medium, ReadOnly, Later,
         "How long a starting broker tries to register before the process exits.";
     "internal.metadata.log.segment.bytes" [internal]: Int null, Any, Low, ReadOnly, Later,
         "Segment size of the metadata log without a lower bound, for tests.";

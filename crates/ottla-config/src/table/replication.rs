@@ -19,25 +19,25 @@ area! { Broker "Replication"
         "Threads that move replicas between log directories; unset, one per directory.";
     "num.replica.fetchers": Int "1", AtLeast(1), High, ClusterWide, Later,
         "Fetchers per leader from which this broker replicates.";
-    "replica.fetch.backoff.ms": Int "1000", AtLeast(0), Medium, ReadOnly, Yes,
+    "replica.fetch.backoff.ms": Int "1000", AtLeast(0), Medium, ReadOnly, Later,
         "Pause of a follower after a failed fetch.";
-    "replica.fetch.max.bytes": Int "1048576", AtLeast(0), Medium, ReadOnly, Yes,
+    "replica.fetch.max.bytes": Int "1048576", AtLeast(0), Medium, ReadOnly, Later,
         "Bytes per partition that a follower asks for; a larger batch still passes.";
-    "replica.fetch.min.bytes": Int "1", Any, High, ReadOnly, Yes,
+    "replica.fetch.min.bytes": Int "1", Any, High, ReadOnly, Later,
         "Bytes for which the leader waits before it answers a follower.";
-    "replica.fetch.response.max.bytes": Int "10485760", AtLeast(0), Medium, ReadOnly, Yes,
+    "replica.fetch.response.max.bytes": Int "10485760", AtLeast(0), Medium, ReadOnly, Later,
         "Bytes that a follower asks for in one request.";
-    "replica.fetch.wait.max.ms": Int "500", Any, High, ReadOnly, Yes,
+    "replica.fetch.wait.max.ms": Int "500", Any, High, ReadOnly, Later,
         "How long the leader may hold a follower's fetch open.";
     "replica.high.watermark.checkpoint.interval.ms": Long "5000", Any, High, ReadOnly, Yes,
         "How often high watermarks are written to their checkpoint file.";
-    "replica.lag.time.max.ms": Long "30000", Any, High, ReadOnly, Yes,
+    "replica.lag.time.max.ms": Long "30000", Any, High, ReadOnly, Later,
         "A follower that has not caught up within this time leaves the ISR.";
     "replica.selector.class": String null, Any, Medium, ReadOnly, Later,
         "Which replica a consumer may read from; `org.apache.kafka.common.replica.RackAwareReplicaSelector` picks one in its rack.";
     "replica.socket.receive.buffer.bytes": Int "65536", Any, High, ReadOnly, Later,
         "SO_RCVBUF of connections to leaders.";
-    "replica.socket.timeout.ms": Int "30000", Any, High, ReadOnly, Yes,
+    "replica.socket.timeout.ms": Int "30000", Any, High, ReadOnly, Later,
         "Network timeout of a follower's requests; not shorter than `replica.fetch.wait.max.ms`.";
     "security.inter.broker.protocol": String "PLAINTEXT", OneOf(&["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]), Medium, ReadOnly, Yes,
         "Security protocol between brokers, unless `inter.broker.listener.name` is set.";

@@ -13,13 +13,13 @@ area! { Broker "Server"
         "Rack or zone of this broker, for replica placement and for reading from the nearest replica.";
     "config.providers": List "", UniqueList, Low, ClusterWide, Nothing,
         "Java classes that look up `${provider:path:key}` values. Java plug-ins cannot be loaded here.";
-    "controlled.shutdown.enable": Boolean "true", Any, Medium, ReadOnly, Yes,
+    "controlled.shutdown.enable": Boolean "true", Any, Medium, ReadOnly, Later,
         "Hand leadership over before stopping.";
     "delete.records.purgatory.purge.interval.requests": Int "1", Any, Medium, ReadOnly, Nothing,
         "Clean-up period of a Java wait queue that does not exist here.";
     "early.start.listeners": List null, NullableUniqueList, High, ReadOnly, Later,
         "Listeners that open before metadata and authoriser are ready; unset, the controller listeners.";
-    "fetch.max.bytes": Int "57671680", AtLeast(1024), Medium, ReadOnly, Yes,
+    "fetch.max.bytes": Int "57671680", AtLeast(1024), Medium, ReadOnly, Later,
         "Most bytes in the answer to one fetch request.";
     "fetch.purgatory.purge.interval.requests": Int "1000", Any, Medium, ReadOnly, Nothing,
         "Clean-up period of a Java wait queue that does not exist here.";
@@ -31,7 +31,7 @@ area! { Broker "Server"
         "Most partitions in one request that pages through its answer, such as DescribeTopicPartitions.";
     "producer.purgatory.purge.interval.requests": Int "1000", Any, Medium, ReadOnly, Nothing,
         "Clean-up period of a Java wait queue that does not exist here.";
-    "request.timeout.ms": Int "30000", Any, High, ReadOnly, Yes,
+    "request.timeout.ms": Int "30000", Any, High, ReadOnly, Later,
         "How long this node waits for the answer to a request of its own.";
     "security.providers": String null, Any, Low, ReadOnly, Nothing,
         "Java security providers. They have no meaning here.";

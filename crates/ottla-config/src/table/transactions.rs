@@ -7,7 +7,7 @@ area! { Broker "Transactions and producers"
         "How long a broker keeps trying to add a partition to a transaction on behalf of a producer; `request.timeout.ms` bounds it too.";
     "add.partitions.to.txn.retry.backoff.ms": Int "20", AtLeast(1), High, ReadOnly, Later,
         "Pause between two of these tries.";
-    "producer.id.expiration.check.interval.ms" [internal]: Int "600000", AtLeast(1), Low, ReadOnly, Yes,
+    "producer.id.expiration.check.interval.ms" [internal]: Int "600000", AtLeast(1), Low, ReadOnly, Later,
         "How often partitions look for producer ids to forget.";
     "producer.id.expiration.ms": Int "86400000", AtLeast(1), Low, ClusterWide, Yes,
         "A partition forgets a producer id that has not written for this time.";
@@ -21,13 +21,13 @@ area! { Broker "Transactions and producers"
         "How often the coordinator looks for transactional ids to forget.";
     "transaction.state.log.load.buffer.size": Int "5242880", AtLeast(1), High, ReadOnly, Later,
         "Bytes read at a time when a transaction coordinator loads its partition.";
-    "transaction.state.log.min.isr": Int "2", AtLeast(1), High, ReadOnly, Yes,
+    "transaction.state.log.min.isr": Int "2", AtLeast(1), High, ReadOnly, Later,
         "`min.insync.replicas` of the transaction topic.";
-    "transaction.state.log.num.partitions": Int "50", AtLeast(1), High, ReadOnly, Yes,
+    "transaction.state.log.num.partitions": Int "50", AtLeast(1), High, ReadOnly, Later,
         "Partitions of the transaction topic; not to be changed once it exists.";
-    "transaction.state.log.replication.factor": Short "3", AtLeast(1), High, ReadOnly, Yes,
+    "transaction.state.log.replication.factor": Short "3", AtLeast(1), High, ReadOnly, Later,
         "Replicas of the transaction topic.";
-    "transaction.state.log.segment.bytes": Int "104857600", AtLeast(1), High, ReadOnly, Yes,
+    "transaction.state.log.segment.bytes": Int "104857600", AtLeast(1), High, ReadOnly, Later,
         "Segment size of the transaction topic.";
     "transaction.two.phase.commit.enable": Boolean "false", Any, Low, ReadOnly, Later,
         "Allow transactions that an outside coordinator decides (two-phase commit).";
