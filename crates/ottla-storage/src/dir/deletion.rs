@@ -20,15 +20,14 @@ pub(super) struct Doomed {
 
 impl LogDirs {
     /// Deletes a log: its directory is renamed `-delete` at once, so that a new log of the name can come, and removed by
-    /// [`LogDirs::remove_deleted`] when readers may be expected to be done. Afterwards the checkpoints of the directory are
-    /// to be written without it ([`write_checkpoints`](super::write_checkpoints)), as otherwise a new log of the
-    /// name would be opened with the offsets of this one. `unique` is anything random.
+    /// [`LogDirs::remove_deleted`] when readers may be expected to be done. Its entries leave the checkpoints with their
+    /// next writing, at the latest before a new log of the name is created here. `unique` is anything random.
     ///
     /// # Errors
     /// The rename failed, or the directory was offline: the log will be back at the next start.
     pub fn delete(&self, placed: PlacedLog, unique: u128, now_ms: i64) -> Result<(), DirOffline> {
         let PlacedLog { key, dir, log } = placed;
-        self.state().places.remove(&key);
+        self.leave(&key, &dir);
         let name = partition_dir_name(&key.partition, PartitionDirKind::Deleted, unique);
         let path = rename_in(&dir, log.dir(), &name)?;
         self.state().doomed.push_back(Doomed { dir, path, since_ms: now_ms });
@@ -36,13 +35,13 @@ impl LogDirs {
     }
 
     /// Takes a log out of service that the metadata does not know, and keeps its files: its directory is renamed `-stray`.
-    /// Returns where it is. The checkpoints are to be written as after [`LogDirs::delete`].
+    /// Returns where it is.
     ///
     /// # Errors
     /// As [`LogDirs::delete`].
     pub fn set_aside(&self, placed: PlacedLog, unique: u128) -> Result<PathBuf, DirOffline> {
         let PlacedLog { key, dir, log } = placed;
-        self.state().places.remove(&key);
+        self.leave(&key, &dir);
         rename_in(&dir, log.dir(), &partition_dir_name(&key.partition, PartitionDirKind::Stray, unique))
     }
 
@@ -78,6 +77,15 @@ impl LogDirs {
         state.places.insert(key.clone(), Place { dir: Arc::clone(&future.dir), last });
         future.key = key;
         Ok(future)
+    }
+
+    /// The log is not there any more, as far as checkpoints and new logs are concerned. Another log of the partition may be
+    /// here all the same only in the other role, which does not share a directory.
+    fn leave(&self, key: &LogKey, dir: &LogDir) {
+        let mut state = self.state();
+        // In this order: a checkpoint that is collected knowing the second must not contain the first.
+        state.places.remove(key);
+        dir.stale().add(&key.partition);
     }
 
     /// Removes the directories of logs that were deleted at least `delay_ms` (`file.delete.delay.ms`) ago. Returns how

@@ -4,9 +4,10 @@
 //! under that log's lock, and lets go of it before it waits for the disk. A failure takes the directory offline and ends the
 //! duty for that directory.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use ottla_types::Offset;
+use ottla_types::{Offset, TopicPartition};
 
 use super::DirOffline;
 use super::checkpoint_file::PartitionOffsets;
@@ -85,6 +86,8 @@ pub fn write_checkpoints(
     if !dir.is_loaded() {
         return Ok(());
     }
+    let _collecting = dir.collect_offsets();
+    let gone = dir.stale().partitions_now();
     let mut entries: Vec<(LogKey, CheckpointEntry)> = Vec::new();
     for (key, last) in dirs.last_entries(dir) {
         let mut entry = last;
@@ -94,13 +97,12 @@ pub fn write_checkpoints(
     dirs.note_entries(&entries);
     for &which in which {
         if which == Checkpoint::CleanerOffsets {
-            let keys = dirs.logs_in(dir);
-            dir.update_checkpoint(which, |entries| {
-                entries.retain(|partition, _| keys.iter().any(|key| key.partition == *partition));
-            })?;
+            let kept: BTreeSet<&TopicPartition> = entries.iter().map(|(key, _)| &key.partition).collect();
+            dir.update_checkpoint(which, |entries| entries.retain(|partition, _| kept.contains(partition)))?;
         } else {
             dir.write_checkpoint(which, &collect(&entries, which))?;
         }
+        dir.stale().written_without(&gone, which);
     }
     Ok(())
 }

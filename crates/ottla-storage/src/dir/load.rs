@@ -1,5 +1,6 @@
 //! Opening all logs at the start (`LogManager.loadLogs`), as jobs that the caller runs on as many threads as it likes.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -98,6 +99,16 @@ impl LogDirs {
         let recovery_points = dir.read_checkpoint(Checkpoint::RecoveryPoints)?;
         let log_starts = dir.read_checkpoint(Checkpoint::LogStarts)?;
         let high_watermarks = dir.read_checkpoint(Checkpoint::HighWatermarks)?;
+        let cleaner_offsets = dir.read_checkpoint(Checkpoint::CleanerOffsets)?;
+        // Entries without a log: it went just before a crash.
+        let here: BTreeSet<&TopicPartition> =
+            names.iter().filter(|(_, name)| name.kind.is_live()).map(|(_, name)| &name.partition).collect();
+        let entries = [&recovery_points, &log_starts, &high_watermarks, &cleaner_offsets];
+        for partition in entries.into_iter().flat_map(|checkpoint| checkpoint.keys()) {
+            if !here.contains(partition) {
+                dir.stale().add(partition);
+            }
+        }
         let mut load =
             DirLoad { dir: Arc::clone(dir), was_clean, jobs: Vec::new(), strays: Vec::new(), deleted: 0 };
         for (path, PartitionDirName { partition, kind }) in names {
@@ -144,6 +155,7 @@ impl LogDirs {
         };
         if is_stray(&key.partition, log.topic_id()) {
             drop(log);
+            dir.stale().add(&key.partition);
             let name = partition_dir_name(&key.partition, PartitionDirKind::Stray, unique);
             return Ok(match rename_in(&dir, &path, &name) {
                 Ok(path) => Admission::SetAside(path),

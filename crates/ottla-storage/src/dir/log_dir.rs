@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use ottla_types::Uuid;
+use ottla_types::{TopicPartition, Uuid};
 
 use super::DirOffline;
 use super::checkpoint_file::{
@@ -13,6 +13,7 @@ use super::checkpoint_file::{
     RECOVERY_POINT_CHECKPOINT,
 };
 use super::clean_shutdown::{remove_marker, write_marker};
+use super::stale_offsets::StaleOffsets;
 use crate::fs::{FileLock, Fs, remove_file_if_exists};
 
 /// Name of the lock file.
@@ -31,6 +32,12 @@ pub enum Checkpoint {
     CleanerOffsets,
 }
 
+impl Checkpoint {
+    /// All of them.
+    pub const ALL: [Self; 4] =
+        [Self::RecoveryPoints, Self::LogStarts, Self::HighWatermarks, Self::CleanerOffsets];
+}
+
 /// A log directory of this node. Shared by all logs in it; everything takes `&self`.
 ///
 /// The first failed write, sync or unreadable checkpoint takes the directory offline, for good: nothing is written any
@@ -44,6 +51,9 @@ pub struct LogDir {
     lock: Mutex<Option<FileLock>>,
     loading: Mutex<Loading>,
     names: RwLock<()>,
+    /// Held from collecting the offsets of a checkpoint until they are written.
+    collecting: Mutex<()>,
+    stale: StaleOffsets,
     checkpoints: [CheckpointFile; 4],
 }
 
@@ -72,6 +82,8 @@ impl LogDir {
             lock: Mutex::new(None),
             loading: Mutex::default(),
             names: RwLock::default(),
+            collecting: Mutex::default(),
+            stale: StaleOffsets::default(),
             checkpoints: [
                 file(RECOVERY_POINT_CHECKPOINT),
                 file(LOG_START_CHECKPOINT),
@@ -248,6 +260,31 @@ impl LogDir {
 
     pub(super) fn change_names(&self) -> RwLockWriteGuard<'_, ()> {
         self.names.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn stale(&self) -> &StaleOffsets {
+        &self.stale
+    }
+
+    /// To be held from collecting offsets until the checkpoint with them is written.
+    pub(super) fn collect_offsets(&self) -> MutexGuard<'_, ()> {
+        self.collecting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes sure that no checkpoint has offsets of an earlier log of the partition.
+    pub(super) fn drop_stale_offsets(&self, partition: &TopicPartition) -> Result<(), DirOffline> {
+        if self.stale.checkpoints_of(partition).is_empty() {
+            return Ok(());
+        }
+        // A collection that began while the log was there would bring them back.
+        let _collecting = self.collect_offsets();
+        for which in self.stale.checkpoints_of(partition) {
+            self.update_checkpoint(which, |entries| {
+                entries.remove(partition);
+            })?;
+            self.stale.written_without(std::slice::from_ref(partition), which);
+        }
+        Ok(())
     }
 
     fn file(&self, which: Checkpoint) -> &CheckpointFile {

@@ -222,6 +222,11 @@ impl LogDirs {
         let mut last = None;
         for dir in self.candidates(new)? {
             self.reserve(&new.key, &dir)?;
+            if let Err(offline) = dir.drop_stale_offsets(&new.key.partition) {
+                self.state().places.remove(&new.key);
+                last = Some(offline);
+                continue;
+            }
             let name = partition_dir_name(&new.key.partition, new.key.kind(), new.unique);
             let open = LogOpen {
                 clean_shutdown: true,

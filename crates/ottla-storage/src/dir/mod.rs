@@ -35,6 +35,7 @@ mod meta_properties;
 mod partition_dir;
 mod properties;
 mod shutdown;
+mod stale_offsets;
 mod start;
 
 pub use checkpoint_file::{

@@ -77,6 +77,11 @@ impl PartitionDirName {
 }
 
 impl PartitionDirKind {
+    /// Whether the log in it is in use.
+    pub fn is_live(self) -> bool {
+        matches!(self, Self::Current | Self::Future)
+    }
+
     fn suffix(self) -> &'static str {
         match self {
             Self::Current => "",
