@@ -4,5 +4,7 @@
 
 #[path = "log/basics.rs"]
 mod basics;
+#[path = "log/crash.rs"]
+mod crash;
 #[path = "log/support.rs"]
 mod support;

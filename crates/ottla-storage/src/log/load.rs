@@ -58,7 +58,7 @@ pub enum LoadEvent {
         /// What was wrong with the first of them.
         reason: String,
     },
-    /// Segments after a cut, or of a log that ended below its start, were removed.
+    /// Segments after a cut or a hole, or of a log that ended below its start, were removed.
     RemovedSegments {
         /// Their base offsets.
         bases: Vec<Offset>,
@@ -247,7 +247,7 @@ impl Log {
         let mut end = self.find_log_end(open)?;
         if end.is_some_and(|end| end < open.log_start_offset) {
             report.events.push(LoadEvent::RemovedSegments { bases: self.segment_base_offsets().collect() });
-            self.remove_segments_from(0, open.now_ms)?;
+            self.remove_segments_from(0, open.now_ms, false)?;
             self.epochs.clear();
             self.reset_producers(open.log_start_offset)?;
             end = None;

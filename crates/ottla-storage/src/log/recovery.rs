@@ -17,13 +17,15 @@ use super::{Log, LogError};
 /// What reading a segment found.
 struct Recovered {
     valid_bytes: u32,
+    /// The offset after the last good batch.
+    next_offset: Offset,
     /// Why the rest is cut.
     reason: Option<String>,
 }
 
 impl Log {
     /// Reads the damaged segments, and after an unclean stop all from the one that holds the recovery point on. The first
-    /// that must be cut ends the log.
+    /// that must be cut ends the log, and so does a hole between two of them.
     pub(super) fn recover(
         &mut self,
         damaged: &BTreeSet<Offset>,
@@ -36,29 +38,22 @@ impl Log {
         };
         let mut at = 0;
         while let Some(segment) = self.segments.get(at) {
-            let base = segment.base;
-            if at < unflushed && !damaged.contains(&base) {
-                at += 1;
-                continue;
-            }
-            let cut = self.recover_segment(at, open, report)?;
-            if cut && at >= unflushed && at + 1 < self.segments.len() {
-                let bases = self.segments.iter().skip(at + 1).map(|segment| segment.base).collect();
-                report.events.push(LoadEvent::RemovedSegments { bases });
-                self.remove_segments_from(at + 1, open.now_ms)?;
+            if at >= unflushed || damaged.contains(&segment.base) {
+                self.recover_segment(at, at >= unflushed, open, report)?;
             }
             at += 1;
         }
         Ok(())
     }
 
-    /// Reads one segment; `true` when its end was cut.
+    /// Reads one segment. If it is among the unflushed ones and its end is bad or missing, the segments after it go.
     fn recover_segment(
         &mut self,
         at: usize,
+        unflushed: bool,
         open: &LogOpen,
         report: &mut LoadReport,
-    ) -> Result<bool, LogError> {
+    ) -> Result<(), LogError> {
         let base = self.segments[at].base;
         let mut corrupt = Vec::new();
         self.rebuild_producers(open.log_start_offset, base, false, open.now_ms, &mut corrupt)?;
@@ -66,8 +61,18 @@ impl Log {
         let fs = self.fs.clone();
         self.segments[at].reset_indexes(fs.as_ref())?;
         let found = self.read_segment(at)?;
+        let removed_bytes = u64::from(self.segments[at].size - found.valid_bytes);
+        // Only compaction leaves gaps. Elsewhere one means that the end of this segment never reached the disk, while the
+        // next segment did.
+        let hole = !self.config.cleanup_policy.compact
+            && self.segments.get(at + 1).is_some_and(|next| next.base > found.next_offset);
+        if unflushed && (removed_bytes > 0 || hole) && at + 1 < self.segments.len() {
+            let bases = self.segments.iter().skip(at + 1).map(|segment| segment.base).collect();
+            report.events.push(LoadEvent::RemovedSegments { bases });
+            // Before the cut and durably: otherwise a second crash would leave a segment without fault before a hole.
+            self.remove_segments_from(at + 1, open.now_ms, true)?;
+        }
         let segment = &mut self.segments[at];
-        let removed_bytes = u64::from(segment.size - found.valid_bytes);
         if removed_bytes > 0 {
             segment.cut_log(fs.as_ref(), found.valid_bytes)?;
             let reason = found.reason.unwrap_or_else(|| "unreadable".to_owned());
@@ -77,8 +82,7 @@ impl Log {
         segment.changes += 1;
         report.events.push(LoadEvent::RecoveredSegment { base, size_bytes: u64::from(found.valid_bytes) });
         segment.drop_handles()?;
-        self.take_snapshot()?;
-        Ok(removed_bytes > 0)
+        self.take_snapshot()
     }
 
     fn read_segment(&mut self, at: usize) -> Result<Recovered, LogError> {
@@ -128,7 +132,8 @@ impl Log {
             }
             valid = scan.position();
         }
-        Ok(Recovered { valid_bytes: u32::try_from(valid).expect("within the segment"), reason })
+        let valid_bytes = u32::try_from(valid).expect("within the segment");
+        Ok(Recovered { valid_bytes, next_offset: next, reason })
     }
 
     /// The offset is not covered by the checksum, so it is looked at as well.

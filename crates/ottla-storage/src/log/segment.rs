@@ -402,8 +402,13 @@ impl Segment {
         Ok(next)
     }
 
-    /// Drops batches from the one that contains `offset` on; returns whether anything was cut.
-    pub(crate) fn truncate_to(&mut self, fs: &dyn Fs, offset: Offset, now_ms: i64) -> Result<bool, LogError> {
+    /// Drops batches from the one that contains `offset` on; returns the first that was cut.
+    pub(crate) fn truncate_to(
+        &mut self,
+        fs: &dyn Fs,
+        offset: Offset,
+        now_ms: i64,
+    ) -> Result<Option<BatchPosition>, LogError> {
         let cut = self.locate(fs, offset)?;
         let (index_path, time_path) = (self.path(files::INDEX), self.path(files::TIME_INDEX));
         let (log_path, txn_path) = (self.path(files::LOG), self.path(files::TXN_INDEX));
@@ -438,7 +443,7 @@ impl Segment {
         }
         let largest = self.read_largest_timestamp(fs)?;
         self.cache_mut().max_timestamp = Some(largest);
-        Ok(cut.is_some())
+        Ok(cut)
     }
 
     /// The largest timestamp, from the time index and the batches after its last entry.
@@ -542,6 +547,14 @@ impl Segment {
         self.log_file(fs)?.set_len(u64::from(size)).map_err(LogError::io("truncate", &path))?;
         self.size = size;
         self.changes += 1;
+        Ok(())
+    }
+
+    /// Makes the `.log` file durable.
+    pub(crate) fn sync_log(&mut self, fs: &dyn Fs) -> Result<(), LogError> {
+        let path = self.path(files::LOG);
+        self.log_file(fs)?.sync_data().map_err(LogError::io("sync", &path))?;
+        self.synced_changes = self.changes;
         Ok(())
     }
 

@@ -5,8 +5,12 @@ use ottla_types::Offset;
 use super::{Log, LogError};
 
 impl Log {
-    /// Drops every batch that has a record at or above `target`. Returns whether the log became shorter; then the recovery
-    /// point may have moved down, and its checkpoint should be written at once.
+    /// Drops every batch that has a record at or above `target`; the log then ends at `target`, or at the start of the batch
+    /// that contained it. Returns whether the log became shorter; then the recovery point may have moved down, and its
+    /// checkpoint should be written at once.
+    ///
+    /// Unlike Kafka's, a cut is durable when this returns, which costs a few syncs: otherwise a crash could bring a part of the
+    /// old end back, behind a hole or behind new records.
     ///
     /// # Errors
     /// The disk; the log is poisoned then.
@@ -24,12 +28,15 @@ impl Log {
         }
         self.write(|log| {
             let keep = log.segments.partition_point(|segment| segment.base <= target);
-            log.remove_segments_from(keep, now_ms)?;
+            log.remove_segments_from(keep, now_ms, true)?;
             let fs = log.fs.clone();
-            log.active_mut().truncate_to(fs.as_ref(), target, now_ms)?;
-            log.cut(target);
-            log.epochs.truncate_from_end(target);
-            log.log_start = log.log_start.min(target);
+            let cut = log.active_mut().truncate_to(fs.as_ref(), target, now_ms)?;
+            log.active_mut().sync_log(fs.as_ref())?;
+            // Kafka lets the log go on at the target even if the batch around it is gone, which would leave a gap.
+            let end = cut.map_or(target, |batch| batch.base_offset.min(target));
+            log.cut(end);
+            log.epochs.truncate_from_end(end);
+            log.log_start = log.log_start.min(end);
             let (start, end) = (log.log_start, log.log_end);
             log.rebuild_producers(start, end, false, now_ms, &mut Vec::new())?;
             log.set_high_watermark(log.high_watermark);
@@ -50,7 +57,8 @@ impl Log {
         now_ms: i64,
     ) -> Result<(), LogError> {
         self.write(|log| {
-            log.remove_segments_from(0, now_ms)?;
+            log.remove_segments_from(0, now_ms, false)?;
+            log.sync_dir()?;
             log.push_segment(offset, now_ms)?;
             log.epochs.clear();
             log.reset_producers(offset)?;
@@ -70,12 +78,23 @@ impl Log {
         self.log_end_unverified = false;
     }
 
-    /// Removes the segments from index `at` on, their files `.deleted` and queued.
-    pub(super) fn remove_segments_from(&mut self, at: usize, now_ms: i64) -> Result<(), LogError> {
-        for segment in self.segments.split_off(at.min(self.segments.len())) {
+    /// Removes the segments from index `at` on, their files `.deleted` and queued: the last first, and if `durably` with a
+    /// sync after each, so that a crash leaves no hole.
+    pub(super) fn remove_segments_from(&mut self, at: usize, now_ms: i64, durably: bool) -> Result<(), LogError> {
+        while self.segments.len() > at {
+            let Some(segment) = self.segments.pop() else { break };
             self.discard_files(segment.paths(), now_ms)?;
             self.discard_snapshot(segment.base, now_ms)?;
+            if durably {
+                self.sync_dir()?;
+            }
         }
+        Ok(())
+    }
+
+    fn sync_dir(&mut self) -> Result<(), LogError> {
+        self.fs.sync_dir(&self.dir).map_err(LogError::io("sync", &self.dir))?;
+        self.dir_synced = self.dir_changes;
         Ok(())
     }
 

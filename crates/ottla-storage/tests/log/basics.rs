@@ -447,14 +447,14 @@ fn truncation_cuts_batches_epochs_and_producers() {
     assert!(log.truncate_to(Offset(31), NOW).unwrap());
     // The batch that holds 31 is gone whole.
     assert_eq!(all_batches(&log).len(), 10);
-    assert_eq!(log.log_end_offset(), Offset(31));
-    assert_eq!(log.high_watermark(), Offset(31));
+    assert_eq!(log.log_end_offset(), Offset(30));
+    assert_eq!(log.high_watermark(), Offset(30));
     assert_eq!(log.latest_epoch(), Some(LeaderEpoch(1)));
     let info = append(&mut log, batch(&[NOW; 3], Some(producer(1, 30)), Codec::NONE)).unwrap();
     assert!(!info.duplicate);
     assert!(!log.truncate_to(Offset(99), NOW).unwrap());
     let (log, _) = open_with(&fs, small_config(), opening(false, log.recovery_point()));
-    assert_eq!(log.log_end_offset(), Offset(34));
+    assert_eq!(log.log_end_offset(), Offset(33));
 }
 
 #[test]
