@@ -1,6 +1,6 @@
 //! The shard: what it holds, how it is loaded, and how appends come back to it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_protocol::ErrorCode;
 use ottla_types::{Offset, ProducerId};
@@ -53,7 +53,8 @@ use super::{refusal, reply};
 /// **Transactions.** Markers that are appended to the partition after the load are replayed with
 /// [`replay_marker`](Self::replay_marker).
 ///
-/// **Losing the leadership.** [`unload`](Self::unload) answers everybody who waits with NOT_COORDINATOR; then drop the shard.
+/// **Losing the leadership.** [`unload`](Self::unload) answers everybody who waits with NOT_COORDINATOR; then drop the shard,
+/// and with it what is known of its appends and timers: their names mean something to this shard only.
 ///
 /// # What is durable
 /// Offsets and the existence of groups change in `replay` only. A classic group's members and generation live in memory
@@ -113,8 +114,10 @@ impl Group {
 /// What a shard would know after a restart; for tests, tools and metrics.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DurableState {
-    /// Classic groups in states that the log can express. Groups in a rebalance are left out.
+    /// Classic groups in states that the log can express.
     pub groups: BTreeMap<GroupId, DurableGroup>,
+    /// Classic groups in a rebalance: the log has their last generation, or only that they exist.
+    pub rebalancing: BTreeSet<GroupId>,
     /// Committed offsets, and those of open transactions, one line each.
     pub offsets: Vec<String>,
 }
@@ -414,7 +417,10 @@ impl GroupShard {
             match group.state {
                 ClassicState::Empty => {}
                 ClassicState::Stable => generation.state_timestamp_ms = -1,
-                _ => continue,
+                _ => {
+                    state.rebalancing.insert(id.clone());
+                    continue;
+                }
             }
             state.groups.insert(id.clone(), DurableGroup { state: group.state.name(), generation });
         }
