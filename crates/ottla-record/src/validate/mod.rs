@@ -265,13 +265,14 @@ fn check_bytes(batch: &BatchView<'_>, rules: &Rules<'_>) -> Result<(), InvalidBa
 
 /// `LogValidator.validateBatch`.
 fn check_header(batch: &BatchView<'_>, rules: &Rules<'_>) -> Result<(), InvalidBatch> {
-    if rules.origin != Origin::Client {
-        return Ok(());
-    }
     let refused = |message: String| {
         Err(InvalidBatch::Refused(format!("{message} in topic partition {}", rules.topic_partition)))
     };
     let (base, last, count) = (batch.base_offset(), batch.last_offset(), batch.record_count());
+    if rules.origin != Origin::Client {
+        // Stricter than Kafka, where a coordinator may append a batch without records.
+        return if count == 0 { refused("No records in the batch".to_owned()) } else { Ok(()) };
+    }
     let range = i64::from(batch.last_offset_delta()) + 1;
     if range <= 0 {
         return refused(format!("Batch has an invalid offset range: [{base}, {last}]"));
