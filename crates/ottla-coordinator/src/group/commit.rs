@@ -4,12 +4,12 @@
 //! and adds what it refused to the response.
 //!
 //! OffsetCommit versions: 2-4 may carry a retention time; 6 adds the leader epoch; 7 `group.instance.id`; 9 answers an
-//! unknown group with GROUP_ID_NOT_FOUND instead of ILLEGAL_GENERATION; 10 names topics by id. Errors of all partitions:
+//! unknown group with GROUP_ID_NOT_FOUND instead of ILLEGAL_GENERATION, as does TxnOffsetCommit 6; 10 names topics by id. Errors of all partitions:
 //! UNKNOWN_MEMBER_ID, FENCED_INSTANCE_ID, ILLEGAL_GENERATION, REBALANCE_IN_PROGRESS, GROUP_ID_NOT_FOUND,
 //! COORDINATOR_NOT_AVAILABLE; of one: OFFSET_METADATA_TOO_LARGE.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::offset_commit_request::OffsetCommitRequestTopic;
@@ -35,8 +35,10 @@ use super::record::{GroupRecord, OffsetValue};
 use super::refusal;
 use super::shard::{Group, GroupShard};
 
-/// The first OffsetCommit version that answers GROUP_ID_NOT_FOUND.
-const GROUP_ID_NOT_FOUND: i16 = 9;
+/// The first OffsetCommit version that answers an unknown group with GROUP_ID_NOT_FOUND.
+const COMMIT_GROUP_ID_NOT_FOUND: i16 = 9;
+/// The first such TxnOffsetCommit version.
+const TXN_COMMIT_GROUP_ID_NOT_FOUND: i16 = 6;
 
 /// Who commits, as the request says.
 struct Committer<'a> {
@@ -76,11 +78,7 @@ impl GroupShard {
             generation: request.generation_id_or_member_epoch,
             transactional: false,
         };
-        let missing = if ctx.api_version >= GROUP_ID_NOT_FOUND {
-            ErrorCode::GroupIdNotFound
-        } else {
-            ErrorCode::IllegalGeneration
-        };
+        let missing = missing_group(ctx.api_version >= COMMIT_GROUP_ID_NOT_FOUND);
         if let Err(error) = validate(&self.groups, &committer, missing) {
             step.reply(ctx.token, refusal::offset_commit(request, error));
             return self.conclude_effects(step.effects);
@@ -124,9 +122,10 @@ impl GroupShard {
             generation: request.generation_id_or_member_epoch,
             transactional: true,
         };
+        let missing = missing_group(ctx.api_version >= TXN_COMMIT_GROUP_ID_NOT_FOUND);
         let refused =
             if request.group_id.is_empty() { Some(ErrorCode::InvalidGroupId) } else { self.unavailable() }
-                .or_else(|| validate(&self.groups, &committer, ErrorCode::IllegalGeneration).err());
+                .or_else(|| validate(&self.groups, &committer, missing).err());
         if let Some(error) = refused {
             step.reply(ctx.token, refusal::txn_offset_commit(request, error));
             return self.conclude_effects(step.effects);
@@ -144,7 +143,7 @@ impl GroupShard {
                     metadata: partition.committed_metadata.as_deref().unwrap_or(""),
                 };
                 let error_code =
-                    commit_partition(&step, &group, &commit, Uuid::ZERO, None, &mut records).code();
+                    commit_partition(&step, &group, &commit, topic.topic_id, None, &mut records).code();
                 TxnOffsetCommitResponsePartition { partition_index: partition.partition_index, error_code }
             });
             TxnOffsetCommitResponseTopic {
@@ -258,8 +257,13 @@ impl GroupShard {
     }
 }
 
+/// What a member of a group that does not exist is told; older clients know no better error.
+fn missing_group(has_own_error: bool) -> ErrorCode {
+    if has_own_error { ErrorCode::GroupIdNotFound } else { ErrorCode::IllegalGeneration }
+}
+
 fn validate(
-    groups: &std::collections::BTreeMap<GroupId, Group>,
+    groups: &BTreeMap<GroupId, Group>,
     committer: &Committer<'_>,
     missing: ErrorCode,
 ) -> Result<(), ErrorCode> {

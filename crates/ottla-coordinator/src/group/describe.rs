@@ -119,11 +119,7 @@ impl GroupShard {
             Group::Classic(_) => {
                 records.push(GroupRecord::GroupMetadata { group: GroupId::clone(id), value: None });
             }
-            Group::Foreign(group) => {
-                // The group's own record has the lowest type: last, so that the group exists until the others are gone.
-                let keys = group.keys.iter().rev().cloned();
-                records.extend(keys.map(|key| GroupRecord::Foreign { key, value: None }));
-            }
+            Group::Foreign(group) => records.extend(group.tombstones()),
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 
 use super::effect::GroupId;
+use super::record::GroupRecord;
 
 /// The protocol of a group (`Group.GroupType`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -108,6 +109,17 @@ impl ForeignGroup {
 
     pub(crate) fn is_empty(&self) -> bool {
         !self.keys.iter().any(ForeignKey::is_member)
+    }
+
+    /// Whether a JoinGroup may make a classic group of it (KIP-848: a consumer group whose members all left).
+    pub(crate) fn can_become_classic(&self) -> bool {
+        self.is_empty() && matches!(self.kind, GroupKind::Consumer | GroupKind::Streams)
+    }
+
+    /// The records that remove the group. Its own record has the lowest type: last, so that the group exists until the
+    /// others are gone.
+    pub(crate) fn tombstones(&self) -> impl Iterator<Item = GroupRecord> {
+        self.keys.iter().rev().map(|key| GroupRecord::Foreign { key: key.clone(), value: None })
     }
 
     pub(crate) fn state_name(&self) -> &'static str {

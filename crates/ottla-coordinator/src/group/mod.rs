@@ -15,6 +15,7 @@ mod commit;
 mod config;
 mod deadline;
 mod describe;
+mod durable;
 mod effect;
 mod expiry;
 mod fetch;
@@ -28,6 +29,7 @@ mod requests;
 mod shard;
 
 pub use config::GroupConfig;
+pub use durable::{DurableGroup, DurableState};
 pub use effect::{
     Append, AppendId, Decision, Effect, GroupId, GroupResponse, MemberId, RequestContext, RequestToken,
     TimerKey, append_error, client_host,
@@ -35,7 +37,7 @@ pub use effect::{
 pub use fetch::{offset_fetch_groups, offset_fetch_response};
 pub use foreign::{ForeignKey, GroupKind};
 pub use record::{Decoded, GroupMetadata, GroupRecord, MemberRecord, OffsetValue, RecordError};
-pub use shard::{DurableGroup, DurableState, GroupShard};
+pub use shard::GroupShard;
 
 use ottla_types::PartitionIndex;
 

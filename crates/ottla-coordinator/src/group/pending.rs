@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::classic::StaticRejoin;
 use super::effect::{GroupId, GroupResponse, MemberId, Parked};
+use super::foreign::ForeignGroup;
 
 /// What an append is for.
 #[derive(Clone, Debug)]
@@ -14,8 +15,9 @@ pub(crate) enum Completion {
     Nothing,
     /// A reply waits for the commit.
     Reply { parked: Parked, response: GroupResponse },
-    /// A group was created in memory; without its record it must not stay.
-    Creation { group: GroupId },
+    /// A group was created in memory, maybe in place of an empty one of a newer protocol; without its record it must not
+    /// stay.
+    Creation { group: GroupId, replaced: Option<ForeignGroup> },
     /// The leader's assignment.
     Assignment { group: GroupId, generation: i32, leader: MemberId, assignments: BTreeMap<MemberId, Bytes> },
     /// A static member returned under a new id.

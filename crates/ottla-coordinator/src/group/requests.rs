@@ -8,6 +8,7 @@ use ottla_protocol::messages::{HeartbeatRequest, JoinGroupRequest, LeaveGroupReq
 use super::classic::{ClassicGroup, ClassicState, Join};
 use super::effect::{Decision, Effect, GroupId, RequestContext, Step};
 use super::pending::Completion;
+use super::record::GroupRecord;
 use super::refusal;
 use super::reply;
 use super::shard::{Group, GroupShard};
@@ -41,9 +42,16 @@ impl GroupShard {
             return self.refuse_join(ctx.parked(), "", error);
         }
         let id = GroupId::from(request.group_id.as_ref());
-        let is_new = !self.groups.contains_key(&id);
+        let replaced = match self.groups.get(&id) {
+            Some(Group::Foreign(group)) if group.can_become_classic() => Some(group.clone()),
+            _ => None,
+        };
+        let is_new = replaced.is_some() || !self.groups.contains_key(&id);
         if is_new && !member_id.is_empty() {
             return self.refuse_join(ctx.parked(), member_id, ErrorCode::UnknownMemberId);
+        }
+        if replaced.is_some() {
+            self.groups.remove(&id);
         }
         let mut step = Step::new(now_ms, &self.config);
         let group = self.groups.entry(id.clone()).or_insert_with(|| {
@@ -54,8 +62,12 @@ impl GroupShard {
             return self.refuse_join(ctx.parked(), "", ErrorCode::InconsistentGroupProtocol);
         };
         group.join(&mut step, Join { ctx, request, random });
-        if is_new && step.write.is_none() {
-            step.append(vec![group.creation_record()], Completion::Creation { group: id });
+        if is_new {
+            // A new group's first rebalance waits, so nothing else is to be appended yet.
+            let mut records: Vec<GroupRecord> =
+                replaced.iter().flat_map(|group| group.tombstones()).collect();
+            records.push(group.creation_record());
+            step.append(records, Completion::Creation { group: id, replaced });
         }
         let Step { effects, write, .. } = step;
         self.conclude(effects, write)

@@ -1,6 +1,6 @@
 //! The shard: what it holds, how it is loaded, and how appends come back to it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use ottla_protocol::ErrorCode;
 use ottla_types::{Offset, ProducerId};
@@ -69,7 +69,7 @@ pub struct GroupShard {
     pub(crate) offsets: Offsets,
     pub(crate) expiry: Deadline,
     next_append: u64,
-    pending: BTreeMap<AppendId, PendingAppend>,
+    pub(crate) pending: BTreeMap<AppendId, PendingAppend>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,26 +109,6 @@ impl Group {
             Self::Foreign(group) => group.kind.name(),
         }
     }
-}
-
-/// What a shard would know after a restart; for tests, tools and metrics.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct DurableState {
-    /// Classic groups in states that the log can express.
-    pub groups: BTreeMap<GroupId, DurableGroup>,
-    /// Classic groups in a rebalance: the log has their last generation, or only that they exist.
-    pub rebalancing: BTreeSet<GroupId>,
-    /// Committed offsets, and those of open transactions, one line each.
-    pub offsets: Vec<String>,
-}
-
-/// A classic group, as its record says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DurableGroup {
-    /// The state's name: Empty or Stable.
-    pub state: &'static str,
-    /// The generation as it would be logged now. The timestamp is -1 in state Stable, where memory and log differ.
-    pub generation: GroupMetadata,
 }
 
 impl GroupShard {
@@ -282,12 +262,15 @@ impl GroupShard {
                 let response = refusal::after_failed_append(response, parked.api_version, error);
                 step.reply(parked.token, response);
             }
-            Completion::Creation { group } => {
+            Completion::Creation { group, replaced } => {
                 if let Some(Group::Classic(created)) = self.groups.get_mut(&group)
                     && !created.logged
                 {
                     created.discard(&mut step, told);
                     self.groups.remove(&group);
+                    if let Some(replaced) = replaced {
+                        self.groups.insert(group, Group::Foreign(replaced));
+                    }
                 }
             }
             Completion::Assignment { group, generation, leader, .. } => {
@@ -387,49 +370,6 @@ impl GroupShard {
             }
             None => self.conclude_effects(vec![Effect::Reply { token: parked.token, response }]),
         }
-    }
-
-    /// How many groups there are, of all types.
-    pub fn group_count(&self) -> usize {
-        self.groups.len()
-    }
-
-    /// How many offsets are committed.
-    pub fn offset_count(&self) -> usize {
-        self.offsets.count()
-    }
-
-    /// How many appends are neither committed nor failed.
-    pub fn pending_appends(&self) -> usize {
-        self.pending.len()
-    }
-
-    /// What a shard loaded from the log of this one would know.
-    pub fn durable_state(&self) -> DurableState {
-        let mut state = DurableState::default();
-        for (id, group) in &self.groups {
-            let Group::Classic(group) = group else { continue };
-            let GroupRecord::GroupMetadata { value: Some(mut generation), .. } =
-                group.record(|member| member.assignment.clone())
-            else {
-                continue;
-            };
-            match group.state {
-                ClassicState::Empty => {}
-                ClassicState::Stable => generation.state_timestamp_ms = -1,
-                _ => {
-                    state.rebalancing.insert(id.clone());
-                    continue;
-                }
-            }
-            state.groups.insert(id.clone(), DurableGroup { state: group.state.name(), generation });
-        }
-        let describe = |(group, topic, partition, stored): (&GroupId, _, i32, &StoredOffset)| {
-            let open = self.offsets.is_open(group, topic, partition);
-            format!("{group} {topic}-{partition} open={open} {stored:?}")
-        };
-        state.offsets = self.offsets.all().map(describe).collect();
-        state
     }
 
     /// Answers a JoinGroup and leaves the reason for the refusal to the caller.
