@@ -1,0 +1,348 @@
+//! The client against a running broker, whichever: `OTTLA_TEST_BOOTSTRAP=host:port cargo test -p ottla-client`.
+//!
+//! Apache Kafka 4.4 and ottla must both pass. The broker needs `auto.create.topics.enable` (the default) and room for
+//! replication factor 1 in its internal topics.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use ottla_client::{
+    Acks, AlterConfig, Client, ClientConfig, ClientError, ConfigResource, Consumer, ConsumerConfig,
+    Isolation, NewTopic, OffsetReset, OffsetSpec, Position, Producer, ProducerConfig, ReceivedRecord, Record,
+    partition_of_key,
+};
+use ottla_protocol::ErrorCode;
+use ottla_record::Compression;
+use ottla_types::{Offset, TopicPartition};
+
+type TestResult = Result<(), ClientError>;
+
+fn bootstrap() -> Option<String> {
+    let address = std::env::var("OTTLA_TEST_BOOTSTRAP").ok();
+    if address.is_none() {
+        eprintln!("SKIPPED: OTTLA_TEST_BOOTSTRAP is not set; nothing was tested");
+    }
+    address
+}
+
+async fn client() -> Option<Client> {
+    let mut config = ClientConfig::new(&bootstrap()?);
+    config.api_timeout = Duration::from_secs(30);
+    Some(Client::connect(config).await.expect("the broker answers"))
+}
+
+/// A name that earlier runs have not used.
+fn unique(name: &str) -> String {
+    let nanos = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
+    format!("{name}-{nanos}")
+}
+
+async fn topic(client: &Client, name: &str, partitions: i32) -> Result<String, ClientError> {
+    let name = unique(name);
+    let topic = NewTopic { name: name.clone(), partitions: Some(partitions), ..NewTopic::default() };
+    client.create_topic(&topic, false).await?;
+    Ok(name)
+}
+
+/// Reads until `count` records have come.
+async fn receive(consumer: &mut Consumer, count: usize) -> Result<Vec<ReceivedRecord>, ClientError> {
+    let mut records = Vec::new();
+    let started = std::time::Instant::now();
+    while records.len() < count {
+        assert!(
+            started.elapsed() < Duration::from_secs(60),
+            "{} of {count} records within 60 s",
+            records.len()
+        );
+        records.extend(consumer.poll(Duration::from_secs(1), count - records.len()).await?);
+    }
+    Ok(records)
+}
+
+fn earliest(topic: &str, partitions: i32) -> Vec<(TopicPartition, Position)> {
+    (0..partitions).map(|index| (TopicPartition::new(topic, index), Position::Earliest)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_come_back_as_they_were_sent_in_every_codec() -> TestResult {
+    let Some(client) = client().await else { return Ok(()) };
+    for compression in Compression::ALL {
+        let topic = topic(&client, compression.name(), 1).await?;
+        let producer =
+            Producer::new(client.clone(), ProducerConfig { compression, ..ProducerConfig::default() })
+                .await?;
+        let sent: Vec<Record> = (0..500)
+            .map(|i| Record {
+                key: (i % 3 != 0).then(|| format!("key-{i}").into()),
+                value: (i % 7 != 0).then(|| format!("value {i} ").repeat(i % 40).into()),
+                headers: (0..i % 3)
+                    .map(|h| (format!("h{h}"), (h > 0).then(|| vec![0, 255, h as u8].into())))
+                    .collect(),
+                timestamp: Some(1_700_000_000_000 + i as i64),
+                partition: Some(0),
+            })
+            .collect();
+        let mut deliveries = Vec::new();
+        for record in &sent {
+            deliveries.push(producer.send(&topic, record.clone()).await?);
+        }
+        for (delivery, offset) in deliveries.into_iter().zip(0..) {
+            assert_eq!(delivery.await?.offset, Offset(offset));
+        }
+        let mut consumer = Consumer::new(client.clone(), ConsumerConfig::default());
+        consumer.assign(earliest(&topic, 1));
+        let received = receive(&mut consumer, sent.len()).await?;
+        for ((sent, received), offset) in sent.iter().zip(&received).zip(0..) {
+            assert_eq!(received.offset, Offset(offset));
+            assert_eq!((&received.key, &received.value), (&sent.key, &sent.value));
+            assert_eq!((&received.headers, Some(received.timestamp)), (&sent.headers, sent.timestamp));
+        }
+        assert!(consumer.poll(Duration::from_millis(100), 10).await?.is_empty());
+        assert!(consumer.is_at_end());
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_choose_partitions_and_order_holds_within_them() -> TestResult {
+    const COUNT: usize = 20_000;
+    let Some(client) = client().await else { return Ok(()) };
+    let topic = topic(&client, "keys", 4).await?;
+    let producer = Producer::new(client.clone(), ProducerConfig::default()).await?;
+    for i in 0..COUNT {
+        let record = Record::new(Some(format!("k{}", i % 100)), Some(i.to_string()));
+        producer.enqueue(&topic, record).await?;
+    }
+    producer.flush().await?;
+    assert_eq!(producer.stats().delivered.load(std::sync::atomic::Ordering::Relaxed), COUNT as u64);
+
+    let mut consumer = Consumer::new(client, ConsumerConfig::default());
+    consumer.assign(earliest(&topic, 4));
+    let mut last = BTreeMap::new();
+    for record in receive(&mut consumer, COUNT).await? {
+        let key = record.key.unwrap();
+        assert_eq!(record.partition, partition_of_key(&key, 4));
+        let number: i64 = std::str::from_utf8(&record.value.unwrap()).unwrap().parse().unwrap();
+        let before = last.insert(key, number);
+        assert!(before.is_none_or(|before| before + 100 == number), "in order and without gap");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_acks_setting_delivers_and_oversized_batches_are_split() -> TestResult {
+    let Some(client) = client().await else { return Ok(()) };
+    let name = unique("acks");
+    let configs = vec![("max.message.bytes".to_owned(), "20000".to_owned())];
+    let new = NewTopic { name: name.clone(), partitions: Some(1), configs, ..NewTopic::default() };
+    client.create_topic(&new, false).await?;
+    for acks in [Acks::None, Acks::Leader, Acks::All] {
+        let producer =
+            Producer::new(client.clone(), ProducerConfig { acks, ..ProducerConfig::default() }).await?;
+        for _ in 0..10 {
+            // With acks=0 nobody would hear of a batch that is too large.
+            let len = if acks == Acks::None { 100 } else { 9_000 };
+            producer.enqueue(&name, Record::of_value(vec![b'x'; len])).await?;
+        }
+        producer.flush().await?;
+    }
+    let producer = Producer::new(client.clone(), ProducerConfig::default()).await?;
+    let refused = producer.send(&name, Record::of_value(vec![b'x'; 30_000])).await?.await.unwrap_err();
+    assert_eq!(refused.code(), Some(ErrorCode::MessageTooLarge));
+    assert!(refused.to_string().contains("max.message.bytes"), "{refused}");
+    // The sequence goes on after a refusal.
+    producer.send(&name, Record::of_value("after")).await?.await?;
+
+    let mut consumer = Consumer::new(client, ConsumerConfig::default());
+    consumer.assign(earliest(&name, 1));
+    let received = receive(&mut consumer, 31).await?;
+    assert_eq!(received[30].value.as_deref(), Some(&b"after"[..]));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn positions_are_found_by_end_offset_and_time() -> TestResult {
+    let Some(client) = client().await else { return Ok(()) };
+    let topic = topic(&client, "positions", 1).await?;
+    let producer = Producer::new(client.clone(), ProducerConfig::default()).await?;
+    for i in 0..10 {
+        let record = Record { timestamp: Some(1_000 + i * 100), ..Record::of_value(i.to_string()) };
+        producer.send(&topic, record).await?.await?;
+    }
+    let partition = TopicPartition::new(&topic, 0);
+    for (spec, offset) in [
+        (OffsetSpec::Earliest, Some(0)),
+        (OffsetSpec::Latest, Some(10)),
+        (OffsetSpec::Timestamp(1_350), Some(4)),
+        (OffsetSpec::Timestamp(99_999), None),
+        (OffsetSpec::MaxTimestamp, Some(9)),
+    ] {
+        let found = client.list_offsets(&[(partition.clone(), spec)], Isolation::ReadCommitted).await?;
+        assert_eq!(found[&partition].offset, offset.map(Offset), "{spec:?}");
+    }
+    for (from, first) in [(Position::At(Offset(7)), 7), (Position::Since(1_801), 9), (Position::Earliest, 0)]
+    {
+        let mut consumer = Consumer::new(client.clone(), ConsumerConfig::default());
+        consumer.assign([(partition.clone(), from)]);
+        assert_eq!(receive(&mut consumer, 1).await?[0].offset, Offset(first), "{from:?}");
+    }
+    let mut consumer = Consumer::new(client.clone(), ConsumerConfig::default());
+    consumer.assign([(partition.clone(), Position::Latest)]);
+    assert!(consumer.poll(Duration::from_millis(300), 10).await?.is_empty());
+    producer.send(&topic, Record::of_value("new")).await?.await?;
+    assert_eq!(receive(&mut consumer, 1).await?[0].offset, Offset(10));
+
+    let config = ConsumerConfig { reset: OffsetReset::None, ..ConsumerConfig::default() };
+    let mut consumer = Consumer::new(client, config);
+    consumer.assign([(partition, Position::At(Offset(1_000)))]);
+    let error = consumer.poll(Duration::from_secs(20), 10).await.unwrap_err();
+    assert_eq!(error.code(), Some(ErrorCode::OffsetOutOfRange));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_shares_partitions_commits_and_goes_on() -> TestResult {
+    let Some(client) = client().await else { return Ok(()) };
+    let topic = topic(&client, "group", 4).await?;
+    let group = unique("group");
+    let producer = Producer::new(client.clone(), ProducerConfig::default()).await?;
+    for i in 0..400 {
+        let record = Record { partition: Some(i % 4), ..Record::of_value(i.to_string()) };
+        producer.enqueue(&topic, record).await?;
+    }
+    producer.flush().await?;
+    let config = ConsumerConfig {
+        group: Some(group.clone()),
+        reset: OffsetReset::Earliest,
+        heartbeat_interval: Duration::from_millis(300),
+        ..ConsumerConfig::default()
+    };
+
+    // Alone: all partitions, but only half of the records are taken.
+    let mut first = Consumer::new(client.clone(), config.clone());
+    first.subscribe(&[&topic])?;
+    let mut seen: BTreeSet<_> =
+        receive(&mut first, 200).await?.into_iter().map(|r| (r.partition, r.offset)).collect();
+    first.commit().await?;
+    let described = client.describe_group(&group).await?;
+    assert_eq!(
+        (described.state.as_str(), described.kind, described.assignor.as_str()),
+        ("Stable", "classic", "range")
+    );
+    assert_eq!(described.members.len(), 1);
+    assert_eq!(described.members[0].partitions.len(), 4);
+    assert!(
+        client.list_groups().await?.iter().any(|listed| listed.group == group && listed.state == "Stable")
+    );
+    assert_eq!(client.delete_group(&group).await.unwrap_err().code(), Some(ErrorCode::NonEmptyGroup));
+
+    // A second member takes over two of them; each record comes once.
+    let mut second = Consumer::new(client.clone(), config.clone());
+    second.subscribe(&[&topic])?;
+    let started = std::time::Instant::now();
+    while seen.len() < 400 {
+        assert!(started.elapsed() < Duration::from_secs(60), "{} of 400 within 60 s", seen.len());
+        let (a, b) = tokio::join!(
+            first.poll(Duration::from_millis(200), 1000),
+            second.poll(Duration::from_millis(200), 1000)
+        );
+        for record in a?.into_iter().chain(b?) {
+            assert!(seen.insert((record.partition, record.offset)), "{} twice", record.offset);
+        }
+    }
+    assert_eq!(client.describe_group(&group).await?.members.len(), 2);
+    let count = |consumer: &Consumer| consumer.positions().count();
+    assert_eq!((count(&first), count(&second)), (2, 2));
+
+    first.close().await?;
+    second.close().await?;
+    let offsets = client.group_offsets(&group, None).await?;
+    assert_eq!(offsets.len(), 4);
+    assert!(offsets.values().all(|committed| committed.offset == Offset(100)));
+    assert_eq!(client.describe_group(&group).await?.state, "Empty");
+
+    // A third goes on where they stopped.
+    producer.send(&topic, Record::of_value("new")).await?.await?;
+    let mut third = Consumer::new(client.clone(), config);
+    third.subscribe(&[&topic])?;
+    assert_eq!(receive(&mut third, 1).await?[0].value.as_deref(), Some(&b"new"[..]));
+    third.close().await?;
+
+    client.set_group_offsets(&group, &[(TopicPartition::new(&topic, 2), Offset(5))]).await?;
+    let partitions = [TopicPartition::new(&topic, 2), TopicPartition::new(&topic, 99)];
+    let offsets = client.group_offsets(&group, Some(&partitions)).await?;
+    assert_eq!(
+        offsets.into_iter().map(|(it, at)| (it.partition, at.offset)).collect::<Vec<_>>(),
+        [(2, Offset(5))]
+    );
+    client.delete_group_offsets(&group, &partitions[..1]).await?;
+    assert!(client.group_offsets(&group, Some(&partitions)).await?.is_empty());
+    client.delete_group(&group).await?;
+    assert_eq!(client.describe_group(&group).await.unwrap_err().code(), Some(ErrorCode::GroupIdNotFound));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn topics_are_created_grown_configured_and_deleted() -> TestResult {
+    let Some(client) = client().await else { return Ok(()) };
+    let name = unique("admin");
+    let new = NewTopic {
+        name: name.clone(),
+        partitions: Some(2),
+        replication_factor: Some(1),
+        configs: vec![("retention.ms".to_owned(), "12345".to_owned())],
+    };
+    client.create_topic(&new, true).await?;
+    assert!(client.fetch_metadata(Some(&[&name])).await?.topics.is_empty(), "only validated");
+    let id = client.create_topic(&new, false).await?;
+    let again = client.create_topic(&new, false).await.unwrap_err();
+    assert_eq!(again.code(), Some(ErrorCode::TopicAlreadyExists));
+    let described = client.topic(&name).await?;
+    assert_eq!((described.id, described.partitions.len()), (id, 2));
+
+    client.create_partitions(&name, 5).await?;
+    let started = std::time::Instant::now();
+    while client.fetch_metadata(Some(&[&name])).await?.topics[&*name].partitions.len() < 5 {
+        assert!(started.elapsed() < Duration::from_secs(10));
+    }
+    assert_eq!(
+        client.create_partitions(&name, 3).await.unwrap_err().code(),
+        Some(ErrorCode::InvalidPartitions)
+    );
+
+    let resource = ConfigResource::topic(&name);
+    let own = |entries: Vec<ottla_client::ConfigEntry>| -> Vec<(String, Option<String>)> {
+        entries.into_iter().filter(|entry| entry.is_own).map(|entry| (entry.name, entry.value)).collect()
+    };
+    assert_eq!(
+        own(client.describe_configs(&resource).await?),
+        [("retention.ms".to_owned(), Some("12345".to_owned()))]
+    );
+    let changes = [
+        AlterConfig::Delete("retention.ms".to_owned()),
+        AlterConfig::Set("cleanup.policy".to_owned(), "compact".to_owned()),
+    ];
+    client.alter_configs(&resource, &changes).await?;
+    let started = std::time::Instant::now();
+    let expected = [("cleanup.policy".to_owned(), Some("compact".to_owned()))];
+    while own(client.describe_configs(&resource).await?) != expected {
+        assert!(started.elapsed() < Duration::from_secs(10));
+    }
+    let bad = client
+        .alter_configs(&resource, &[AlterConfig::Set("cleanup.policy".to_owned(), "x".to_owned())])
+        .await;
+    assert_eq!(bad.unwrap_err().code(), Some(ErrorCode::InvalidConfig));
+
+    client.delete_topic(&name).await?;
+    let missing = client.delete_topic(&name).await.unwrap_err().to_string();
+    assert!(missing.contains("does not exist"), "{missing}");
+    let missing = client.topic(&name).await.unwrap_err();
+    assert!(missing.to_string().contains("ottla topic create"), "{missing}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn nobody_listening_is_said_plainly() {
+    let error = Client::connect(ClientConfig::new("127.0.0.1:1")).await.unwrap_err().to_string();
+    assert!(error.contains("127.0.0.1:1") && error.contains("is a broker listening"), "{error}");
+}
