@@ -44,10 +44,10 @@ pub struct RequestContext<'a> {
 }
 
 /// The text that Kafka stores and describes for a client's address (`InetAddress.toString` without a host name).
-pub fn client_host(address: std::net::IpAddr) -> String {
+pub fn client_host(address: core::net::IpAddr) -> String {
     match address {
-        std::net::IpAddr::V4(v4) => format!("/{v4}"),
-        std::net::IpAddr::V6(v6) => {
+        core::net::IpAddr::V4(v4) => format!("/{v4}"),
+        core::net::IpAddr::V6(v6) => {
             let segments: Vec<String> = v6.segments().iter().map(|s| format!("{s:x}")).collect();
             format!("/{}", segments.join(":"))
         }
