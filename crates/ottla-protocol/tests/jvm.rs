@@ -9,16 +9,20 @@ mod support;
 use std::io::{BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use ottla_protocol::{ApiKey, ErrorCode, Listener};
 use support::filler::Random;
 use support::{codecs, for_each_sample};
 
-/// The JVM that runs `Messages.java`; all commands are sent before the answers are read, in a thread of their own.
+/// The JVM that runs `Messages.java`; one at a time, for the memory.
 struct Jvm {
     child: Child,
+    _turn: MutexGuard<'static, ()>,
 }
+
+static TURN: Mutex<()> = Mutex::new(());
 
 /// The directory of jars, or `None` after saying why the test is skipped.
 fn jars() -> Option<PathBuf> {
@@ -36,6 +40,7 @@ fn jars() -> Option<PathBuf> {
 
 impl Jvm {
     fn start(jars: &Path) -> Self {
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/jvm/Messages.java");
         let child = Command::new("java")
             .args(["-Xmx400m", "-cp", &format!("{}/*", jars.display())])
@@ -44,10 +49,10 @@ impl Jvm {
             .stdout(Stdio::piped())
             .spawn()
             .expect("java starts");
-        Self { child }
+        Self { child, _turn: turn }
     }
 
-    /// Sends the commands and returns the answer to each.
+    /// Sends the commands, in a thread of their own so that neither side waits for the other, and returns the answer to each.
     fn run(mut self, commands: &[Vec<u8>]) -> Vec<Result<Vec<u8>, String>> {
         let input = commands.concat();
         let mut stdin = self.child.stdin.take().unwrap();
@@ -118,43 +123,50 @@ fn kafka_agrees_on_versions_and_defaults() {
     }
 }
 
-/// Damaged bytes: when both sides accept them, both make the same of them. What only one accepts must have a known reason.
+/// Whether a difference on damaged bytes is one that we want.
+fn is_known_difference(ours: &Result<Vec<u8>, String>, theirs: &Result<Vec<u8>, String>) -> bool {
+    const REPLACEMENT: &[u8] = "\u{fffd}".as_bytes();
+    match (ours, theirs) {
+        // Kafka ignores the size before a tagged field that it knows; we insist that the field fills it.
+        (Err(ours), Ok(_)) => ours.contains("does not fill its size") || ours.contains("length exceeds"),
+        // Malformed UTF-8: Java makes one replacement character of a surrogate, Rust makes several.
+        // Unknown tagged fields: Kafka keeps them, we drop them.
+        (Ok(ours), Ok(theirs)) => {
+            ours.windows(3).any(|bytes| bytes == REPLACEMENT) || ours.len() < theirs.len()
+        }
+        _ => false,
+    }
+}
+
 #[test]
 fn kafka_makes_the_same_of_damaged_messages() {
     let Some(jars) = jars() else { return };
     let mut random = Random(3);
     let (mut commands, mut ours) = (Vec::new(), Vec::new());
-    for_each_sample(5, |codec, version, bytes| {
-        if bytes.is_empty() {
-            return;
-        }
+    for_each_sample(40, |codec, version, bytes| {
         let mut damaged = bytes.to_vec();
-        let at = random.below(damaged.len() as u64) as usize;
-        damaged[at] = random.next() as u8;
-        commands.push(recode(codec.name, version, &damaged));
-        ours.push((codec.name, version, (codec.recode)(&damaged, version), damaged));
+        if let Some(at) = random.next().checked_rem(damaged.len() as u64) {
+            damaged[at as usize] = random.next() as u8;
+            commands.push(recode(codec.name, version, &damaged));
+            ours.push((codec.name, version, (codec.recode)(&damaged, version), damaged));
+        }
     });
-    let (mut same, mut stricter, mut laxer, mut tags) = (0, 0, 0, 0);
+    let (mut accepted, mut different) = (0, 0);
     for ((name, version, ours, damaged), theirs) in ours.iter().zip(Jvm::start(&jars).run(&commands)) {
-        let what =
-            || format!("{name} version {version}: {damaged:02x?}\nours {ours:02x?}\ntheirs {theirs:02x?}");
         match (ours, &theirs) {
-            (Ok(ours), Ok(theirs)) if ours == theirs => same += 1,
-            // We drop unknown tagged fields, Kafka keeps them.
-            (Ok(ours), Ok(theirs)) if ours.len() < theirs.len() => tags += 1,
-            (Err(_), Err(_)) => same += 1,
-            (Err(_), Ok(_)) => {
-                stricter += 1;
-                eprintln!("STRICT {}", what())
+            (Err(_), Err(_)) => {}
+            _ if *ours == theirs => accepted += 1,
+            _ => {
+                different += 1;
+                assert!(
+                    is_known_difference(ours, &theirs),
+                    "{name} version {version}: {damaged:02x?}\nours {ours:02x?}\nKafka's {theirs:02x?}"
+                );
             }
-            (Ok(_), Err(_)) => {
-                laxer += 1;
-                eprintln!("LAX {}", what())
-            }
-            _ => panic!("{}", what()),
         }
     }
-    eprintln!("same {same}, stricter {stricter}, laxer {laxer}, unknown tags dropped {tags}");
+    assert!(accepted > 1000, "both sides accepted {accepted} damaged messages");
+    assert!(different * 100 < commands.len(), "{different} of {} differ", commands.len());
 }
 
 #[test]

@@ -295,10 +295,7 @@ impl<'a> Reader<'a> {
 
     /// Reads an array or, when `nullable`, null.
     pub fn nullable_array<T: Element<'a>>(&mut self, nullable: bool) -> Option<Vec<T>> {
-        match self.count(T::MIN_SIZE, nullable) {
-            Some(count) => Some(self.elements(count)),
-            None => None,
-        }
+        self.count(T::MIN_SIZE, nullable).map(|count| self.elements(count))
     }
 
     fn elements<T: Element<'a>>(&mut self, count: usize) -> Vec<T> {

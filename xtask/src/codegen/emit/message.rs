@@ -215,7 +215,7 @@ impl<'m> Emitter<'m> {
             let value = if field.tag.is_some() {
                 field.default_value()?
             } else {
-                let read = read_expression(field, field.versions)?;
+                let read = read_expression(field)?;
                 match condition(field.versions, body.versions) {
                     Some(condition) => {
                         format!("if {condition} {{ {read} }} else {{ {} }}", field.default_value()?)
@@ -243,7 +243,7 @@ impl<'m> Emitter<'m> {
             let first = self.message.flexible.unwrap_or(body.versions.low).max(body.versions.low);
             let flexible_versions = Range { low: first, high: body.versions.high };
             for field in tagged {
-                let read = read_expression(field, field.versions)?;
+                let read = read_expression(field)?;
                 let tag = field.tag.context("no tag")?;
                 let name = rust_field(&field.name);
                 let _ = match condition(field.versions, flexible_versions) {
@@ -332,11 +332,9 @@ fn condition(range: Range, outer: Range) -> Option<String> {
     }
 }
 
-fn read_expression(field: &Field, versions: Range) -> Result<String> {
-    let nullable = match field.nullable {
-        None => None,
-        Some(range) => Some(condition(range, versions).unwrap_or_else(|| "true".to_owned())),
-    };
+fn read_expression(field: &Field) -> Result<String> {
+    let nullable =
+        field.nullable.map(|range| condition(range, field.versions).unwrap_or_else(|| "true".to_owned()));
     Ok(match (&field.ty, nullable) {
         (Type::Bool, None) => "r.bool()".to_owned(),
         (Type::I8, None) => "r.i8()".to_owned(),
@@ -370,10 +368,8 @@ fn read_expression(field: &Field, versions: Range) -> Result<String> {
 
 fn write_statement(field: &Field) -> String {
     let name = format!("self.{}", rust_field(&field.name));
-    let nullable = match field.nullable {
-        None => None,
-        Some(range) => Some(condition(range, field.versions).unwrap_or_else(|| "true".to_owned())),
-    };
+    let nullable =
+        field.nullable.map(|range| condition(range, field.versions).unwrap_or_else(|| "true".to_owned()));
     match (&field.ty, nullable) {
         (Type::Bool, _) => format!("w.bool({name});"),
         (Type::I8, _) => format!("w.i8({name});"),
