@@ -52,6 +52,7 @@ impl<'a> Cursor<'a> {
         self.rest.is_empty()
     }
 
+    #[inline]
     pub(crate) fn take(&mut self, len: usize) -> Option<&'a [u8]> {
         let (head, tail) = self.rest.split_at_checked(len)?;
         self.rest = tail;
@@ -103,6 +104,16 @@ impl<'a> Cursor<'a> {
                 return None;
             }
         }
+    }
+
+    /// Skips a length and that many bytes; returns the length, negative for null.
+    #[inline]
+    pub(crate) fn skip_bytes(&mut self) -> Option<i32> {
+        let len = self.varint()?;
+        if let Ok(len) = usize::try_from(len) {
+            self.take(len)?;
+        }
+        Some(len)
     }
 
     /// A length and that many bytes; a negative length is null, as in Kafka's `Utils.readBytes`.

@@ -149,7 +149,7 @@ pub(crate) fn read_body<'a>(
     let value = cursor.nullable_bytes().ok_or(BAD_STRUCTURE)?;
     let headers = read_headers(&mut cursor)?;
     if !cursor.is_empty() {
-        return Err(RecordError::InvalidRecord("Invalid record size: bytes remain after the headers"));
+        return Err(LEFT_OVER);
     }
     Ok(RecordView {
         offset: base.offset(offset_delta),
@@ -162,16 +162,27 @@ pub(crate) fn read_body<'a>(
     })
 }
 
-fn read_headers<'a>(cursor: &mut Cursor<'a>) -> Result<Headers<'a>, RecordError> {
-    let count = cursor.varint().ok_or(BAD_STRUCTURE)?;
+pub(crate) const LEFT_OVER: RecordError =
+    RecordError::InvalidRecord("Invalid record size: bytes remain after the headers");
+pub(crate) const BAD_HEADER_KEY: RecordError = RecordError::InvalidRecord("Invalid negative header key size");
+
+/// The number of headers, of which each takes at least one of the `left` bytes.
+#[inline]
+pub(crate) fn header_count(count: i32, left: usize) -> Result<usize, RecordError> {
     let count = usize::try_from(count)
         .map_err(|_| RecordError::InvalidRecord("Found invalid number of record headers: it is negative"))?;
-    let bytes = cursor.rest();
-    if count > bytes.len() {
+    if count > left {
         return Err(RecordError::InvalidRecord(
             "Found invalid number of record headers: it is larger than the remaining size of the record",
         ));
     }
+    Ok(count)
+}
+
+fn read_headers<'a>(cursor: &mut Cursor<'a>) -> Result<Headers<'a>, RecordError> {
+    let count = cursor.varint().ok_or(BAD_STRUCTURE)?;
+    let bytes = cursor.rest();
+    let count = header_count(count, bytes.len())?;
     for _ in 0..count {
         read_header(cursor)?;
     }
@@ -179,10 +190,7 @@ fn read_headers<'a>(cursor: &mut Cursor<'a>) -> Result<Headers<'a>, RecordError>
 }
 
 fn read_header<'a>(cursor: &mut Cursor<'a>) -> Result<Header<'a>, RecordError> {
-    let key = cursor
-        .nullable_bytes()
-        .ok_or(BAD_STRUCTURE)?
-        .ok_or(RecordError::InvalidRecord("Invalid negative header key size"))?;
+    let key = cursor.nullable_bytes().ok_or(BAD_STRUCTURE)?.ok_or(BAD_HEADER_KEY)?;
     let value = cursor.nullable_bytes().ok_or(BAD_STRUCTURE)?;
     Ok(Header { key, value })
 }

@@ -116,7 +116,8 @@ impl<'a> Records<'a> {
         let last = self.left == 1;
         match &mut self.source {
             Source::Plain(cursor) => {
-                let record = plain_record(cursor, &self.base)?;
+                let (body, size) = plain_body(cursor)?;
+                let record = read_body(body, size, &self.base)?;
                 if last && !cursor.is_empty() {
                     return Err(REMAINING);
                 }
@@ -141,16 +142,13 @@ impl<'a> Records<'a> {
 pub(crate) const CUT: RecordError =
     RecordError::InvalidRecord("Invalid record size: the record payload reached EOF before its end");
 
-/// Reads a record of an uncompressed batch.
-pub(crate) fn plain_record<'a>(
-    cursor: &mut Cursor<'a>,
-    base: &RecordBase,
-) -> Result<RecordView<'a>, RecordError> {
+/// Takes the body of the next record of an uncompressed batch; with it, the size of the record.
+#[inline]
+pub(crate) fn plain_body<'a>(cursor: &mut Cursor<'a>) -> Result<(&'a [u8], usize), RecordError> {
     let before = cursor.rest().len();
     let body = usize::try_from(cursor.varint().ok_or(BAD_STRUCTURE)?).map_err(|_| NEGATIVE_SIZE)?;
-    let prefix = before - cursor.rest().len();
     let body = cursor.take(body).ok_or(CUT)?;
-    read_body(body, prefix + body.len(), base)
+    Ok((body, before - cursor.rest().len()))
 }
 
 const NEGATIVE_SIZE: RecordError = RecordError::InvalidRecord("Invalid record size: it is negative");

@@ -51,7 +51,8 @@ impl<'a> Decoder<'a> {
         let mut cursor = Cursor::new(input);
         let framed = input.len() >= HEADER.len() && input.starts_with(&HEADER[..MAGIC]);
         if framed {
-            check_version(cursor.take(HEADER.len()).unwrap_or_default())?;
+            // Kafka does not look at the versions.
+            cursor.take(HEADER.len());
         }
         Ok(Self { input: cursor, framed, decoder: snap::raw::Decoder::new() })
     }
@@ -92,14 +93,6 @@ impl<'a> Decoder<'a> {
             return self.input.take(len).map(Some).ok_or_else(|| corrupt("the block is cut"));
         }
     }
-}
-
-fn check_version(header: &[u8]) -> Result<(), RecordError> {
-    const COMPATIBLE_VERSION: usize = 12;
-    if i32_at(header, COMPATIBLE_VERSION) < 1 {
-        return Err(corrupt("incompatible version"));
-    }
-    Ok(())
 }
 
 fn corrupt(message: impl std::fmt::Display) -> RecordError {

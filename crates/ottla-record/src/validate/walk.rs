@@ -5,8 +5,8 @@ use ottla_types::{NO_TIMESTAMP, Offset, TimestampMs};
 use super::fault::Faults;
 use super::{InvalidBatch, Rules};
 use crate::cursor::Cursor;
-use crate::record::{BAD_STRUCTURE, RecordBase, read_body};
-use crate::records::{CUT, REMAINING, peek_length, plain_record};
+use crate::record::{BAD_HEADER_KEY, BAD_STRUCTURE, LEFT_OVER, RecordBase, header_count};
+use crate::records::{CUT, REMAINING, peek_length, plain_body};
 use crate::stream::Stream;
 use crate::{BatchView, RecordError, RecordView, TimestampType};
 
@@ -157,7 +157,8 @@ pub(super) fn survey(
     } else if count > 0 {
         let mut cursor = Cursor::new(batch.body());
         for _ in 0..count {
-            examiner.examine(&Skim::of(&plain_record(&mut cursor, &base)?));
+            let (body, _) = plain_body(&mut cursor)?;
+            examiner.examine(&skim_body(body, &base)?);
         }
         if !cursor.is_empty() {
             return Err(REMAINING.into());
@@ -179,7 +180,34 @@ fn skim(stream: &mut Stream<'_>, base: &RecordBase, max: usize) -> Result<Skim, 
         return Err(CUT);
     }
     stream.consume(prefix);
-    Ok(Skim::of(&read_body(stream.take(body), prefix + body, base)?))
+    skim_body(stream.take(body), base)
+}
+
+/// Reads what is needed of a record whose body is `body`; the checks are those of `read_body`.
+#[inline]
+fn skim_body(body: &[u8], base: &RecordBase) -> Result<Skim, RecordError> {
+    let mut cursor = Cursor::new(body);
+    let _attributes = cursor.u8().ok_or(BAD_STRUCTURE)?;
+    let timestamp_delta = cursor.varlong().ok_or(BAD_STRUCTURE)?;
+    let offset_delta = cursor.varint().ok_or(BAD_STRUCTURE)?;
+    let key_len = i64::from(cursor.skip_bytes().ok_or(BAD_STRUCTURE)?);
+    let value_len = i64::from(cursor.skip_bytes().ok_or(BAD_STRUCTURE)?);
+    let headers = cursor.varint().ok_or(BAD_STRUCTURE)?;
+    for _ in 0..header_count(headers, cursor.rest().len())? {
+        if cursor.skip_bytes().ok_or(BAD_STRUCTURE)? < 0 {
+            return Err(BAD_HEADER_KEY);
+        }
+        cursor.skip_bytes().ok_or(BAD_STRUCTURE)?;
+    }
+    if !cursor.is_empty() {
+        return Err(LEFT_OVER);
+    }
+    Ok(Skim {
+        offset: base.offset(offset_delta),
+        timestamp: base.timestamp(timestamp_delta),
+        key_len,
+        value_len,
+    })
 }
 
 /// The rest of a record that is not buffered whole.
@@ -219,17 +247,14 @@ fn skim_long(record: &mut Piece<'_, '_>, base: &RecordBase) -> Result<Skim, Reco
     let key_len = i64::from(record.skip_bytes()?);
     let value_len = i64::from(record.skip_bytes()?);
     let headers = record.varint()?;
-    if usize::try_from(headers).map_or(true, |headers| headers > record.left) {
-        return Err(RecordError::InvalidRecord("Found invalid number of record headers"));
-    }
-    for _ in 0..headers {
+    for _ in 0..header_count(headers, record.left)? {
         if record.skip_bytes()? < 0 {
-            return Err(RecordError::InvalidRecord("Invalid negative header key size"));
+            return Err(BAD_HEADER_KEY);
         }
         record.skip_bytes()?;
     }
     if record.left > 0 {
-        return Err(RecordError::InvalidRecord("Invalid record size: bytes remain after the headers"));
+        return Err(LEFT_OVER);
     }
     Ok(Skim {
         offset: base.offset(offset_delta),
