@@ -422,7 +422,12 @@ fn topics_are_validated_as_by_kafka() {
     let mut questions = Vec::new();
     while questions.len() < 4000 {
         let existing = choice.props(&[("remote.storage.enable", &["true", "false"])], 1);
-        let (new, broker) = (choice.props(TOPIC_VALUES, 5), choice.props(TOPIC_BROKER_VALUES, 3));
+        let (mut new, mut broker) = (choice.props(TOPIC_VALUES, 5), choice.props(TOPIC_BROKER_VALUES, 3));
+        if choice.below(2) == 1 {
+            new.extend(props(&[("remote.storage.enable", "true")]));
+            new.remove("no.such.key");
+            broker.extend(props(&[("remote.log.storage.system.enable", "true")]));
+        }
         if one_wrong_value(Scope::Topic, &new) && config(&broker).is_ok() {
             questions.push(vec!["topic".into(), field(&existing), field(&new), field(&broker)]);
         }
