@@ -6,5 +6,7 @@
 mod basics;
 #[path = "log/crash.rs"]
 mod crash;
+#[path = "log/kafka.rs"]
+mod kafka;
 #[path = "log/support.rs"]
 mod support;

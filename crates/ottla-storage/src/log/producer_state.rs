@@ -301,11 +301,17 @@ impl ProducerState {
         self.last_snapshot = self.snapshots.last().copied().unwrap_or(log_start);
     }
 
-    /// Forgets producers, transactions and verifications, not the snapshots.
-    pub(crate) fn clear(&mut self) {
+    /// Forgets producers and open transactions, to be loaded again up to `end`. Finished transactions with a marker below it
+    /// stay finished, and may still be above the high watermark (Kafka forgets them).
+    pub(crate) fn clear_for_reload(&mut self, end: Offset) {
         self.producers.clear();
         self.ongoing.clear();
-        self.unreplicated.clear();
+        self.unreplicated.retain(|_, marker| *marker < end);
+    }
+
+    /// Forgets all but verifications and snapshots.
+    pub(crate) fn clear(&mut self) {
+        self.clear_for_reload(Offset::ZERO);
     }
 
     /// Takes a producer over from a snapshot.

@@ -209,7 +209,7 @@ impl Log {
         if end == self.producers.map_end {
             self.producers.log_start_moved(log_start);
         } else {
-            self.producers.clear();
+            self.producers.clear_for_reload(end);
             self.load_newest_snapshot(log_start, now_ms, corrupt)?;
         }
         if end > self.producers.map_end && !nothing_known {
