@@ -26,10 +26,15 @@ struct Kafka {
     output: BufReader<ChildStdout>,
 }
 
+/// Past the capture of the test's output.
+fn skipped(test: &str, why: &str) {
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {test}: {why}");
+}
+
 impl Kafka {
     fn start(test: &str) -> Option<Self> {
         let Some(jars) = std::env::var_os("OTTLA_KAFKA_CLASSPATH") else {
-            eprintln!("SKIPPED: {test}: OTTLA_KAFKA_CLASSPATH (directory of Kafka's jars) is not set");
+            skipped(test, "OTTLA_KAFKA_CLASSPATH (directory of Kafka's jars) is not set");
             return None;
         };
         let started = Command::new("java")
@@ -44,7 +49,7 @@ impl Kafka {
         let mut process = match started {
             Ok(process) => process,
             Err(error) => {
-                eprintln!("SKIPPED: {test}: java cannot be run: {error}");
+                skipped(test, &format!("java cannot be run: {error}"));
                 return None;
             }
         };
