@@ -48,7 +48,14 @@ pub trait FramedRecord<'a>: Sized {
     /// # Errors
     /// When the frame or the type is unknown, or the bytes are not one message of that type and version.
     fn decode(value: &'a [u8]) -> Result<(Self, i16), DecodeError> {
-        let mut r = Reader::new(value);
+        Self::read(&mut Reader::new(value))
+    }
+
+    /// As [`decode`](Self::decode), from all that the reader has: over shared bytes the record outlives them.
+    ///
+    /// # Errors
+    /// As those of `decode`.
+    fn read(r: &mut Reader<'a>) -> Result<(Self, i16), DecodeError> {
         let (frame_version, record_type, version) = (r.uvarint(), r.uvarint(), r.uvarint());
         let error = |fault, position| DecodeError { message: "record frame", version: 0, position, fault };
         if let Some((fault, position)) = r.fault() {
@@ -60,7 +67,7 @@ pub trait FramedRecord<'a>: Sized {
         let (Ok(record_type), Ok(version)) = (i16::try_from(record_type), i16::try_from(version)) else {
             return Err(error(DecodeFault::UnknownRecordType(-1), r.position()));
         };
-        let record = Self::read_body(&mut r, record_type, version)?;
+        let record = Self::read_body(r, record_type, version)?;
         if r.remaining() > 0 {
             let (message, position, fault) = (record.name(), r.position(), DecodeFault::TrailingBytes);
             return Err(DecodeError { message, version, position, fault });

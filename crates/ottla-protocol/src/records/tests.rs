@@ -237,6 +237,14 @@ fn metadata_records_are_framed() {
 }
 
 #[test]
+fn metadata_records_read_from_shared_bytes_outlive_them() {
+    let record = MetadataRecord::from(FeatureLevelRecord { name: "f".into(), feature_level: 1 });
+    let bytes = bytes::Bytes::from(record.encode(0).unwrap());
+    let (read, _): (MetadataRecord<'static>, i16) = FramedRecord::read(&mut Reader::shared(bytes)).unwrap();
+    assert_eq!(read, record);
+}
+
+#[test]
 fn bad_frames_of_metadata_records_are_refused() {
     let fault = |bytes: &[u8]| MetadataRecord::decode(bytes).unwrap_err().fault;
     assert_eq!(fault(&[0, 20, 0, 0]), DecodeFault::BadFrameVersion(0));
