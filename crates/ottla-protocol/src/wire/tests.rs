@@ -1,3 +1,5 @@
+//! The codec at its edges: borrowing, gaps, nulls, tags, hostile lengths, headers.
+
 use std::borrow::Cow;
 
 use bytes::Bytes;
