@@ -51,7 +51,7 @@ impl Log {
     }
 
     /// Writes `leader-epoch-checkpoint` if it changed, durably. Flushes do so as well.
-    fn sync_epochs(&mut self) -> Result<(), LogError> {
+    pub(super) fn sync_epochs(&mut self) -> Result<(), LogError> {
         if self.epochs.changes() != self.epochs_synced {
             let path = self.dir.join(epoch_cache::FILE_NAME);
             let text = self.epochs.format();

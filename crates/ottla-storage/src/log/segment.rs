@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ottla_record::RecordError;
 use ottla_types::{NO_TIMESTAMP, Offset, TimestampMs};
 
 use super::config::LogConfig;
@@ -16,6 +15,7 @@ use super::error::LogError;
 use super::files;
 use super::offset_index::{OffsetIndex, OffsetPosition};
 use super::scan::{HeaderScan, ScanError};
+use super::segment_cache::{Opened, SegmentCache};
 use super::time_index::{TimeIndex, TimestampOffset};
 use super::txn_index::{AbortedTxn, TxnIndex};
 use crate::fs::{Fs, FsFile, OpenMode};
@@ -41,26 +41,6 @@ pub(crate) struct BatchPosition {
     pub(crate) last_offset: Offset,
     pub(crate) position: u32,
     pub(crate) size: u32,
-}
-
-#[derive(Debug)]
-struct Opened<T> {
-    file: Arc<dyn FsFile>,
-    index: T,
-}
-
-/// Everything that is loaded on demand, also by readers.
-#[derive(Debug, Default)]
-pub(crate) struct SegmentCache {
-    log: Option<Arc<dyn FsFile>>,
-    offset_index: Option<Opened<OffsetIndex>>,
-    time_index: Option<Opened<TimeIndex>>,
-    txn_index: Option<Opened<TxnIndex>>,
-    /// Largest timestamp so far; kept while idle, because it may not yet be in the index.
-    max_timestamp: Option<TimestampOffset>,
-    /// Maximum timestamp of the first batch, from which `segment.ms` counts; the inner `None`: no batch yet.
-    first_batch_timestamp: Option<Option<TimestampMs>>,
-    recent: VecDeque<BatchPosition>,
 }
 
 /// One segment of a log.
@@ -234,9 +214,8 @@ impl Segment {
         index_interval_bytes: u32,
         now_ms: i64,
     ) -> Result<(), LogError> {
-        let path = self.path(files::LOG);
-        let file = self.log_file(fs)?;
-        file.write_at(bytes, u64::from(self.size)).map_err(LogError::io("write", &path))?;
+        let written = self.log_file(fs)?.write_at(bytes, u64::from(self.size));
+        written.map_err(|e| LogError::io("write", &self.path(files::LOG))(e))?;
         self.changes += 1;
         self.modified_ms = now_ms;
         let mut position = self.size;
@@ -361,7 +340,7 @@ impl Segment {
         let mut cache = self.cache();
         let opened = cache.time_index(fs, self)?;
         let found = opened.index.lookup(opened.file.as_ref(), timestamp);
-        found.map_err(LogError::io("read", &self.path(files::TIME_INDEX)))
+        found.map_err(|e| LogError::io("read", &self.path(files::TIME_INDEX))(e))
     }
 
     /// An offset that bounds the bytes below `position`: that of the first index entry at or after it.
@@ -369,7 +348,7 @@ impl Segment {
         let mut cache = self.cache();
         let opened = cache.offset_index(fs, self)?;
         let found = opened.index.first_at_position(opened.file.as_ref(), position);
-        let found = found.map_err(LogError::io("read", &self.path(files::INDEX)))?;
+        let found = found.map_err(|e| LogError::io("read", &self.path(files::INDEX))(e))?;
         Ok(found.map(|entry| entry.offset))
     }
 
@@ -593,109 +572,5 @@ impl Segment {
                 LogError::corrupt(&path, format!("byte {position}: {source}"))
             }
         }
-    }
-}
-
-impl SegmentCache {
-    fn has_handles(&self) -> bool {
-        self.log.is_some()
-            || self.offset_index.is_some()
-            || self.time_index.is_some()
-            || self.txn_index.is_some()
-    }
-
-    fn log_file(&mut self, fs: &dyn Fs, segment: &Segment) -> Result<Arc<dyn FsFile>, LogError> {
-        if self.log.is_none() {
-            let path = segment.path(files::LOG);
-            self.log = Some(fs.open(&path, OpenMode::Write).map_err(LogError::io("open", &path))?);
-        }
-        Ok(self.log.clone().expect("opened above"))
-    }
-
-    fn offset_index(&mut self, fs: &dyn Fs, segment: &Segment) -> Result<&mut Opened<OffsetIndex>, LogError> {
-        if self.offset_index.is_none() {
-            let path = segment.path(files::INDEX);
-            let file = fs.open(&path, OpenMode::Write).map_err(LogError::io("open", &path))?;
-            let index =
-                OffsetIndex::open(segment.base, file.as_ref()).map_err(LogError::io("read", &path))?;
-            self.offset_index = Some(Opened { file, index });
-        }
-        Ok(self.offset_index.as_mut().expect("opened above"))
-    }
-
-    fn time_index(&mut self, fs: &dyn Fs, segment: &Segment) -> Result<&mut Opened<TimeIndex>, LogError> {
-        if self.time_index.is_none() {
-            let path = segment.path(files::TIME_INDEX);
-            let file = fs.open(&path, OpenMode::CreateOrOpen).map_err(LogError::io("open", &path))?;
-            let index = TimeIndex::open(segment.base, file.as_ref()).map_err(LogError::io("read", &path))?;
-            self.time_index = Some(Opened { file, index });
-        }
-        Ok(self.time_index.as_mut().expect("opened above"))
-    }
-
-    fn txn_index(&mut self, fs: &dyn Fs, segment: &Segment) -> Result<&mut Opened<TxnIndex>, LogError> {
-        if self.txn_index.is_none() {
-            let path = segment.path(files::TXN_INDEX);
-            let file = fs.open(&path, OpenMode::Write).map_err(LogError::io("open", &path))?;
-            let len = file.len().map_err(LogError::io("read", &path))?.min(MAX_SEGMENT_BYTES);
-            let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
-            let read = file.read_at(&mut bytes, 0).map_err(LogError::io("read", &path))?;
-            let bytes = bytes.get(..read).unwrap_or_default();
-            let index = TxnIndex::open(segment.base, bytes).map_err(|what| LogError::corrupt(&path, what))?;
-            self.txn_index = Some(Opened { file, index });
-        }
-        Ok(self.txn_index.as_mut().expect("opened above"))
-    }
-
-    fn write_indexes(&mut self, segment: &Segment) -> Result<(), LogError> {
-        if let Some(opened) = self.offset_index.as_mut().filter(|opened| opened.index.has_pending()) {
-            let path = segment.path(files::INDEX);
-            opened.index.write(opened.file.as_ref()).map_err(LogError::io("write", &path))?;
-        }
-        if let Some(opened) = self.time_index.as_mut().filter(|opened| opened.index.has_pending()) {
-            let path = segment.path(files::TIME_INDEX);
-            opened.index.write(opened.file.as_ref()).map_err(LogError::io("write", &path))?;
-        }
-        Ok(())
-    }
-
-    fn lookup_offset(
-        &mut self,
-        fs: &dyn Fs,
-        segment: &Segment,
-        offset: Offset,
-    ) -> Result<OffsetPosition, LogError> {
-        let opened = self.offset_index(fs, segment)?;
-        let found = opened.index.lookup(opened.file.as_ref(), offset);
-        found.map_err(LogError::io("read", &segment.path(files::INDEX)))
-    }
-
-    fn max_timestamp(&mut self, fs: &dyn Fs, segment: &Segment) -> Result<TimestampOffset, LogError> {
-        if let Some(max) = self.max_timestamp {
-            return Ok(max);
-        }
-        let last = self.time_index(fs, segment)?.index.last();
-        self.max_timestamp = Some(last);
-        Ok(last)
-    }
-
-    fn first_batch_timestamp(
-        &mut self,
-        fs: &dyn Fs,
-        segment: &Segment,
-    ) -> Result<Option<TimestampMs>, LogError> {
-        if let Some(first) = self.first_batch_timestamp {
-            return Ok(first);
-        }
-        let file = self.log_file(fs, segment)?;
-        let mut scan = HeaderScan::new(file.as_ref(), 0, u64::from(segment.size));
-        let first = match scan.next() {
-            Ok(found) => found.map(|(_, header)| header.max_timestamp()),
-            // Kafka does not look at what follows the header here either.
-            Err(ScanError::Corrupt { source: RecordError::Incomplete { .. }, .. }) => None,
-            Err(error) => return Err(segment.scan_error(error)),
-        };
-        self.first_batch_timestamp = Some(first);
-        Ok(first)
     }
 }

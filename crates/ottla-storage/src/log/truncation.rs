@@ -36,6 +36,7 @@ impl Log {
             let end = cut.map_or(target, |batch| batch.base_offset.min(target));
             log.cut(end);
             log.epochs.truncate_from_end(end);
+            log.sync_epochs()?;
             log.log_start = log.log_start.min(end);
             let (start, end) = (log.log_start, log.log_end);
             log.rebuild_producers(start, end, false, now_ms, &mut Vec::new())?;
@@ -61,6 +62,7 @@ impl Log {
             log.sync_dir()?;
             log.push_segment(offset, now_ms)?;
             log.epochs.clear();
+            log.sync_epochs()?;
             log.reset_producers(offset)?;
             log.cut(offset);
             log.log_start = log_start.unwrap_or(offset);
@@ -80,7 +82,12 @@ impl Log {
 
     /// Removes the segments from index `at` on, their files `.deleted` and queued: the last first, and if `durably` with a
     /// sync after each, so that a crash leaves no hole.
-    pub(super) fn remove_segments_from(&mut self, at: usize, now_ms: i64, durably: bool) -> Result<(), LogError> {
+    pub(super) fn remove_segments_from(
+        &mut self,
+        at: usize,
+        now_ms: i64,
+        durably: bool,
+    ) -> Result<(), LogError> {
         while self.segments.len() > at {
             let Some(segment) = self.segments.pop() else { break };
             self.discard_files(segment.paths(), now_ms)?;

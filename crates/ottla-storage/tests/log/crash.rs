@@ -42,7 +42,12 @@ fn last_offset(batch: &[u8]) -> i64 {
 }
 
 fn config() -> LogConfig {
-    LogConfig { segment_bytes: 900, index_interval_bytes: 100, transaction_verification: false, ..LogConfig::default() }
+    LogConfig {
+        segment_bytes: 900,
+        index_interval_bytes: 100,
+        transaction_verification: false,
+        ..LogConfig::default()
+    }
 }
 
 /// Appends, tolerating the power cut; what may have been written is noted before.
@@ -71,7 +76,8 @@ fn life(fs: &MemFs, known: &mut Known) -> Result<(), LogError> {
     let unavailable = |source| LogError::Io { action: "create", path: "/logs".into(), source };
     fs.create_dir_all("/logs".as_ref()).map_err(unavailable)?;
     fs.sync_dir("/".as_ref()).map_err(unavailable)?;
-    let (mut log, _) = Log::open(std::sync::Arc::new(fs.clone()), DIR.as_ref(), config(), opening(false, Offset(0)))?;
+    let (mut log, _) =
+        Log::open(std::sync::Arc::new(fs.clone()), DIR.as_ref(), config(), opening(false, Offset(0)))?;
     for n in 0..12 {
         let producer = Producer { id: 5, epoch: 0, sequence: n, transactional: true };
         append_noted(&mut log, known, batch(&[NOW + i64::from(n)], Some(producer), Codec::NONE), n / 5)?;
@@ -153,7 +159,11 @@ fn check_producers(fs: &MemFs, log: &Log, context: &str) {
         }
     }
     let (reread, _) = open_with(&scratch, config(), opening(false, Offset(0)));
-    assert_eq!(log.active_producers().collect::<Vec<_>>(), reread.active_producers().collect::<Vec<_>>(), "{context}");
+    assert_eq!(
+        log.active_producers().collect::<Vec<_>>(),
+        reread.active_producers().collect::<Vec<_>>(),
+        "{context}"
+    );
     assert_eq!(log.first_undecided_offset(), reread.first_undecided_offset(), "{context}");
 }
 
