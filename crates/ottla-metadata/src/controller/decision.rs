@@ -48,6 +48,8 @@ pub enum Effect {
         metadata_offset: Offset,
         /// Whether it is in controlled shutdown from now on.
         in_controlled_shutdown: bool,
+        /// Whether it was told to stop: its session is over, so that its next incarnation need not wait for that.
+        told_to_stop: bool,
     },
     /// A broker's session has ended.
     SessionExpired {
@@ -91,8 +93,11 @@ impl Controller {
     pub(super) fn apply_effect(&mut self, effect: &Effect, last_offset: Offset) {
         match *effect {
             Effect::None => {}
-            Effect::Heartbeat { broker, fenced, metadata_offset, in_controlled_shutdown } => {
+            Effect::Heartbeat { broker, fenced, metadata_offset, in_controlled_shutdown, told_to_stop } => {
                 self.heartbeats.touch(broker, fenced, metadata_offset);
+                if told_to_stop && let Some(registered) = self.image.cluster().broker(broker) {
+                    self.heartbeats.expire(broker, registered.epoch);
+                }
                 if in_controlled_shutdown {
                     self.heartbeats.note_controlled_shutdown(broker, last_offset);
                 }

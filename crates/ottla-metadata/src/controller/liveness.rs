@@ -84,6 +84,7 @@ impl Controller {
             fenced: is_fenced,
             metadata_offset: Offset(request.current_metadata_offset),
             in_controlled_shutdown: next == State::ControlledShutdown,
+            told_to_stop: next == State::ShutdownNow,
         };
         Ok(Decision { effect, ..Decision::of(records, reply) })
     }

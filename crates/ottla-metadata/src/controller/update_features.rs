@@ -56,7 +56,7 @@ impl Controller {
                 })
             }
             Ok(records) => {
-                let mut response = UpdateFeaturesResponse::default();
+                let mut response = UpdateFeaturesResponse { error_message: None, ..Default::default() };
                 if context.api_version <= 1 {
                     let result = |feature: &&str| UpdatableFeatureResult {
                         feature: (*feature).to_owned().into(),
