@@ -37,7 +37,7 @@ struct Inner {
     nodes: Mutex<HashMap<NodeId, Arc<tokio::sync::Mutex<Option<Connection>>>>>,
     /// The connection to whichever bootstrap address answered, before brokers are known or when all have gone.
     bootstrap: tokio::sync::Mutex<Option<Connection>>,
-    known: Mutex<Known>,
+    known: Arc<Mutex<Known>>,
 }
 
 #[derive(Debug, Default)]
@@ -62,11 +62,24 @@ impl Client {
             config,
             nodes: Mutex::default(),
             bootstrap: tokio::sync::Mutex::default(),
-            known: Mutex::default(),
+            known: Arc::default(),
         };
         let client = Self { inner: Arc::new(inner) };
         client.fetch_metadata(Some(&[])).await?;
         Ok(client)
+    }
+
+    /// A client that shares what is known of the cluster, but not the connections: calls that wait on purpose (Fetch,
+    /// JoinGroup) hold up whatever follows them on their connection.
+    #[must_use]
+    pub fn separate(&self) -> Self {
+        let inner = Inner {
+            config: self.inner.config.clone(),
+            nodes: Mutex::default(),
+            bootstrap: tokio::sync::Mutex::default(),
+            known: Arc::clone(&self.inner.known),
+        };
+        Self { inner: Arc::new(inner) }
     }
 
     /// The settings.

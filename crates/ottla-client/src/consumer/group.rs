@@ -68,14 +68,20 @@ impl Standing {
 
 impl Membership {
     pub(super) fn new(
-        client: Client,
+        client: &Client,
         config: Arc<ConsumerConfig>,
         group: String,
         topics: Vec<TopicName>,
     ) -> Self {
+        let client = client.separate();
         let standing = Arc::new(Standing { state: AtomicU8::new(REJOIN), changed: Notify::new() });
         let (member_id, generation) = (String::new(), -1);
         Self { client, config, group, topics, member_id, generation, standing, heartbeat: None, counts: None }
+    }
+
+    /// The client with the member's own connection to the coordinator.
+    pub(super) fn client(&self) -> &Client {
+        &self.client
     }
 
     pub(super) fn group(&self) -> &str {
@@ -352,7 +358,9 @@ async fn heartbeat(
             check(response.error_code, None, || format!("heartbeat to group '{group}'"))
         };
         let Err(error) = beat.await else { continue };
-        debug!(%error, group, "heartbeat");
+        if standing.get() == STABLE {
+            debug!(%error, group, "heartbeat");
+        }
         match error.code() {
             // Goes on, so that the member is not taken for dead until it has joined again.
             Some(ErrorCode::RebalanceInProgress) => standing.set(REJOIN),

@@ -141,6 +141,8 @@ type FetchOutcome = (NodeId, u64, Vec<TopicPartition>, Result<Vec<Fetched>>);
 #[derive(Debug)]
 pub struct Consumer {
     client: Client,
+    /// With connections of its own, which fetches keep busy.
+    fetching: Client,
     config: Arc<ConsumerConfig>,
     assigned: BTreeMap<TopicPartition, Progress>,
     /// Counts assignments: fetches for an earlier one do not count.
@@ -160,6 +162,7 @@ impl Consumer {
     /// A consumer without partitions: follow with [`Consumer::assign`] or [`Consumer::subscribe`].
     pub fn new(client: Client, config: ConsumerConfig) -> Self {
         Self {
+            fetching: client.separate(),
             client,
             config: Arc::new(config),
             assigned: BTreeMap::new(),
@@ -191,7 +194,7 @@ impl Consumer {
             return Err(ClientError::Usage("subscribing needs a group: pass --group NAME".to_owned()));
         };
         let topics = topics.iter().map(|topic| TopicName::new(topic)).collect();
-        self.membership = Some(Membership::new(self.client.clone(), Arc::clone(&self.config), group, topics));
+        self.membership = Some(Membership::new(&self.client, Arc::clone(&self.config), group, topics));
         self.set_assignment(BTreeMap::new());
         Ok(())
     }
@@ -207,7 +210,8 @@ impl Consumer {
     }
 
     /// The next records, at most `max_records`, in order per partition. Comes back empty when there are none within
-    /// `timeout`. Joins the group when there is need, which may take longer. Nothing is lost when the future is dropped.
+    /// `timeout`. Joins the group when there is need, which takes until the other members have joined: members need tasks of
+    /// their own. No record is lost when the future is dropped.
     ///
     /// # Errors
     /// What does not pass by itself: a missing topic, an offset out of range without a reset policy, no permission.
@@ -264,7 +268,8 @@ impl Consumer {
         if due.is_empty() {
             return Ok(());
         }
-        let committed = positions::commit(&self.client, &self.config, self.membership.as_ref(), &due).await;
+        let client = self.membership.as_ref().map_or(&self.client, Membership::client);
+        let committed = positions::commit(client, &self.config, self.membership.as_ref(), &due).await;
         if let (Err(error), Some(membership)) = (&committed, &self.membership) {
             membership.note(error);
         }
@@ -381,7 +386,7 @@ impl Consumer {
             wanted.rotate_left(start);
             self.busy.insert(leader);
             let (client, config, assignment) =
-                (self.client.clone(), Arc::clone(&self.config), self.assignment);
+                (self.fetching.clone(), Arc::clone(&self.config), self.assignment);
             self.fetches.spawn(async move {
                 let partitions = wanted.iter().map(|it| it.partition.clone()).collect();
                 (leader, assignment, partitions, fetch(client, leader, wanted, config).await)

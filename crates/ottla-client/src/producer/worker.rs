@@ -199,6 +199,7 @@ async fn new_identity(client: &Client) -> Result<Identity> {
         .with_any(|connection| {
             Box::pin(async move {
                 let request = InitProducerIdRequest {
+                    transactional_id: None,
                     transaction_timeout_ms: i32::MAX,
                     producer_id: -1,
                     producer_epoch: -1,
