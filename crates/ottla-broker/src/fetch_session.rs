@@ -221,7 +221,8 @@ impl FetchSessions {
             return NO_SESSION;
         }
         let mut sessions = lock(&self.sessions);
-        if sessions.len() >= self.max_sessions && !self.evict_one(&mut sessions, now_ms, privileged, partitions.len())
+        if sessions.len() >= self.max_sessions
+            && !self.evict_one(&mut sessions, now_ms, privileged, partitions.len())
         {
             return NO_SESSION;
         }
@@ -335,10 +336,7 @@ mod tests {
         assert!(session.is_news(&key(0), AnswerFacts { has_records: true, ..facts(5) }));
         assert_eq!(session.order.values().map(|c| c.key.partition).collect::<Vec<_>>(), vec![1, 0]);
         drop(session);
-        assert_eq!(
-            sessions.context(1, (42, 1), true, vec![], &[]).unwrap_err(),
-            SessionError::InvalidEpoch
-        );
+        assert_eq!(sessions.context(1, (42, 1), true, vec![], &[]).unwrap_err(), SessionError::InvalidEpoch);
         assert!(sessions.context(1, (42, 2), true, vec![], &[key(0)]).is_ok());
         assert_eq!(sessions.context(1, (7, 1), true, vec![], &[]).unwrap_err(), SessionError::IdNotFound);
         assert_eq!(

@@ -1,1 +1,33 @@
-//! The node: cores wired to time, disk and network.
+//! The node: the pure cores wired to time, disk and network.
+//!
+//! [`Node::start`] brings a broker with its controller up; `dispatch` has the table of requests, `handlers` one file for each.
+//! The shell holds no rules of its own: groups are decided in `ottla-coordinator`, metadata in `ottla-metadata`, replicas in
+//! `ottla-replica`, bytes in `ottla-storage` and `ottla-record`.
+
+mod authorized_operations;
+mod auto_topics;
+mod broker;
+mod clock;
+mod controller;
+mod dispatch;
+mod duties;
+mod errors;
+mod fetch_read;
+mod fetch_session;
+mod flusher;
+mod groups;
+mod handlers;
+mod internal_topics;
+mod metadata_log;
+mod metrics;
+mod node;
+mod partition;
+mod producer_ids;
+mod publisher;
+mod random;
+mod replicas;
+mod request;
+mod settings;
+mod waiter;
+
+pub use node::{Node, Started, format};

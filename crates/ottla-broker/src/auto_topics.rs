@@ -1,0 +1,95 @@
+//! Topics that come into being on first use (`AutoTopicCreationManager`): one creation under way per name.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ottla_config::Values;
+use ottla_protocol::ErrorCode;
+use ottla_protocol::messages::CreateTopicsRequest;
+use ottla_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use ottla_types::TopicName;
+use tracing::{info, warn};
+
+use crate::broker::Broker;
+use crate::internal_topics as internal;
+
+/// Names whose creation was asked for and not yet answered.
+#[derive(Debug, Default)]
+pub(crate) struct AutoTopics {
+    under_way: Mutex<BTreeSet<TopicName>>,
+}
+
+impl AutoTopics {
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<TopicName>> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts the creation of a topic, unless it is under way.
+    pub(crate) fn create(broker: &Arc<Broker>, name: TopicName) {
+        if !broker.auto_topics.lock().insert(name.clone()) {
+            return;
+        }
+        let broker = Arc::clone(broker);
+        tokio::spawn(async move {
+            let topic = creatable(&name, broker.config().values());
+            let request = CreateTopicsRequest {
+                topics: vec![topic],
+                timeout_ms: 30_000,
+                ..CreateTopicsRequest::default()
+            };
+            let created = broker
+                .controller
+                .decide(move |controller, _, random| controller.create_topics(&request, random))
+                .await;
+            match created.map(|response| response.topics.into_iter().next()) {
+                Ok(Some(result)) => match ErrorCode::from_code(result.error_code) {
+                    ErrorCode::None => info!(topic = %name, "created the topic on first use"),
+                    ErrorCode::TopicAlreadyExists => {}
+                    code => {
+                        warn!(topic = %name, "cannot create the topic: {} {:?}", code.name(), result.error_message)
+                    }
+                },
+                _ => warn!(topic = %name, "cannot create the topic: no answer from the controller"),
+            }
+            broker.auto_topics.lock().remove(&name);
+        });
+    }
+}
+
+/// What the controller is asked for: internal topics have settings of their own.
+fn creatable(name: &TopicName, values: &Values) -> CreatableTopic<'static> {
+    let config = |key: &'static str, value: String| CreatableTopicConfig {
+        name: key.into(),
+        value: Some(value.into()),
+    };
+    let (partitions, replication, configs) = match name.as_str() {
+        internal::CONSUMER_OFFSETS => (
+            values.int("offsets.topic.num.partitions"),
+            values.short("offsets.topic.replication.factor"),
+            vec![
+                config("cleanup.policy", "compact".into()),
+                config("compression.type", "producer".into()),
+                config("segment.bytes", values.int("offsets.topic.segment.bytes").to_string()),
+            ],
+        ),
+        internal::TRANSACTION_STATE => (
+            values.int("transaction.state.log.num.partitions"),
+            values.short("transaction.state.log.replication.factor"),
+            vec![
+                config("cleanup.policy", "compact".into()),
+                config("compression.type", "uncompressed".into()),
+                config("min.insync.replicas", values.int("transaction.state.log.min.isr").to_string()),
+                config("segment.bytes", values.int("transaction.state.log.segment.bytes").to_string()),
+                config("unclean.leader.election.enable", "false".into()),
+            ],
+        ),
+        _ => (-1, -1, Vec::new()),
+    };
+    CreatableTopic {
+        name: name.to_string().into(),
+        num_partitions: partitions,
+        replication_factor: replication,
+        configs,
+        ..CreatableTopic::default()
+    }
+}

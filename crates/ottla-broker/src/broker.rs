@@ -1,0 +1,207 @@
+//! What all request handlers share: the image, the partitions of this broker, the coordinators, the controller.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use arc_swap::ArcSwap;
+use ottla_config::{BrokerConfig, LogSettings, Props};
+use ottla_metadata::image::{Config, ConfigResource, MetadataImage};
+use ottla_types::{NodeId, TopicName, Uuid};
+
+use crate::auto_topics::AutoTopics;
+use crate::controller::ControllerHandle;
+use crate::fetch_session::FetchSessions;
+use crate::groups::Groups;
+use crate::metrics::Metrics;
+use crate::partition::Partition;
+use crate::producer_ids::ProducerIds;
+use crate::replicas::Replicas;
+use crate::settings::TopicSettings;
+
+/// A broker as a client of some listener sees it.
+#[derive(Clone, Debug)]
+pub(crate) struct Endpoint {
+    pub(crate) id: i32,
+    pub(crate) host: String,
+    pub(crate) port: i32,
+    pub(crate) rack: Option<String>,
+    pub(crate) is_fenced: bool,
+}
+
+type PartitionKey = (Uuid, i32);
+
+/// A running broker.
+pub(crate) struct Broker {
+    pub(crate) node_id: NodeId,
+    pub(crate) cluster_id: String,
+    config: ArcSwap<BrokerConfig>,
+    image: ArcSwap<MetadataImage>,
+    partitions: RwLock<HashMap<PartitionKey, Arc<Partition>>>,
+    /// The log directories behind the partitions.
+    pub(crate) replicas: Replicas,
+    pub(crate) controller: ControllerHandle,
+    pub(crate) groups: Groups,
+    pub(crate) fetch_sessions: FetchSessions,
+    pub(crate) producer_ids: ProducerIds,
+    pub(crate) auto_topics: AutoTopics,
+    pub(crate) metrics: Metrics,
+}
+
+impl std::fmt::Debug for Broker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Broker({})", self.node_id)
+    }
+}
+
+impl Broker {
+    pub(crate) fn new(
+        cluster_id: &str,
+        config: Arc<BrokerConfig>,
+        controller: ControllerHandle,
+        replicas: Replicas,
+    ) -> Arc<Self> {
+        let values = config.values();
+        let fetch_sessions = FetchSessions::new(
+            usize::try_from(values.int("max.incremental.fetch.session.cache.slots")).unwrap_or(0),
+            FETCH_SESSION_EVICTION_MS,
+        );
+        Arc::new(Self {
+            node_id: config.node().node_id,
+            cluster_id: cluster_id.to_owned(),
+            image: ArcSwap::from_pointee(MetadataImage::default()),
+            partitions: RwLock::default(),
+            replicas,
+            controller,
+            groups: Groups::new(&config),
+            fetch_sessions,
+            producer_ids: ProducerIds::default(),
+            auto_topics: AutoTopics::default(),
+            metrics: Metrics::default(),
+            config: ArcSwap::from(config),
+        })
+    }
+
+    /// The metadata as far as this broker has applied it.
+    pub(crate) fn image(&self) -> Arc<MetadataImage> {
+        self.image.load_full()
+    }
+
+    pub(crate) fn set_image(&self, image: MetadataImage) {
+        self.image.store(Arc::new(image));
+    }
+
+    /// The configuration in force.
+    pub(crate) fn config(&self) -> Arc<BrokerConfig> {
+        self.config.load_full()
+    }
+
+    /// Brings what changed at run time into the configuration: the cluster's defaults and this broker's own keys.
+    pub(crate) fn reload_config(&self, image: &MetadataImage) {
+        let changed =
+            |resource| image.configs().config(&resource).map(|config| props(config)).unwrap_or_default();
+        let cluster = changed(ConfigResource::all_brokers());
+        let own = changed(ConfigResource::broker(self.node_id));
+        match self.config().with_dynamic(&cluster, &own) {
+            Ok((config, warnings)) => {
+                for warning in warnings {
+                    tracing::warn!("{warning}");
+                }
+                self.config.store(Arc::new(config));
+            }
+            Err(errors) => {
+                for error in errors {
+                    tracing::error!("dynamic configuration is not applied: {error}");
+                }
+            }
+        }
+    }
+
+    /// The partition with a replica here.
+    pub(crate) fn partition(&self, topic_id: Uuid, index: i32) -> Option<Arc<Partition>> {
+        self.partitions.read().unwrap_or_else(PoisonError::into_inner).get(&(topic_id, index)).cloned()
+    }
+
+    /// All partitions with a replica here.
+    pub(crate) fn partitions(&self) -> Vec<Arc<Partition>> {
+        self.partitions.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    pub(crate) fn add_partition(&self, partition: Arc<Partition>) {
+        let key = (partition.topic_id, partition.id.partition);
+        self.partitions.write().unwrap_or_else(PoisonError::into_inner).insert(key, partition);
+    }
+
+    pub(crate) fn remove_partition(&self, topic_id: Uuid, index: i32) -> Option<Arc<Partition>> {
+        self.partitions.write().unwrap_or_else(PoisonError::into_inner).remove(&(topic_id, index))
+    }
+
+    /// The settings of a topic, from its overrides and the broker's configuration.
+    pub(crate) fn topic_settings(&self, image: &MetadataImage, topic: &str) -> TopicSettings {
+        let config = self.config();
+        let overrides = topic_overrides(image, topic);
+        let settings = LogSettings::resolve(&config, &overrides).unwrap_or_else(|error| {
+            tracing::error!(topic, "the topic's configuration is not usable, broker defaults apply: {error}");
+            LogSettings::resolve(&config, &Props::new())
+                .expect("the broker's own configuration was validated")
+        });
+        TopicSettings::new(&settings, config.values())
+    }
+
+    /// Where clients of `listener` reach a broker.
+    pub(crate) fn endpoint_of(&self, image: &MetadataImage, id: NodeId, listener: &str) -> Option<Endpoint> {
+        let broker = image.cluster().broker(id)?;
+        let endpoint = broker.listener(listener)?;
+        Some(Endpoint {
+            id: id.value(),
+            host: endpoint.host.clone(),
+            port: i32::from(endpoint.port),
+            rack: broker.rack.clone(),
+            is_fenced: broker.fenced,
+        })
+    }
+
+    /// The brokers that serve clients of `listener`.
+    pub(crate) fn endpoints(&self, image: &MetadataImage, listener: &str) -> Vec<Endpoint> {
+        image
+            .cluster()
+            .brokers()
+            .filter(|broker| !broker.fenced)
+            .filter_map(|broker| self.endpoint_of(image, broker.id, listener))
+            .collect()
+    }
+
+    /// `auto.create.topics.enable`.
+    pub(crate) fn auto_create_topics(&self) -> bool {
+        self.config.load().values().boolean("auto.create.topics.enable")
+    }
+
+    /// `fetch.max.bytes`.
+    pub(crate) fn fetch_max_bytes(&self) -> i32 {
+        self.config.load().values().int("fetch.max.bytes")
+    }
+
+    /// `max.request.partition.size.limit`.
+    pub(crate) fn max_described_partitions(&self) -> i32 {
+        self.config.load().values().int("max.request.partition.size.limit")
+    }
+
+    /// Asks the controller for topics that a client named; nobody waits for the outcome.
+    pub(crate) fn create_topics_in_background(self: &Arc<Self>, names: Vec<TopicName>) {
+        for name in names {
+            AutoTopics::create(self, name);
+        }
+    }
+}
+
+/// Kafka's `FetchSession` eviction age, not configurable there either.
+const FETCH_SESSION_EVICTION_MS: i64 = 120_000;
+
+/// An image's configuration in the form of the config crate.
+pub(crate) fn props(config: &Config) -> Props {
+    config.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect()
+}
+
+/// What is set on a topic.
+pub(crate) fn topic_overrides(image: &MetadataImage, topic: &str) -> Props {
+    image.configs().config(&ConfigResource::topic(topic)).map(|config| props(config)).unwrap_or_default()
+}

@@ -1,0 +1,101 @@
+//! The table of requests this broker takes. A line here is also the request's ApiVersions answer.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ottla_net::{ConnectionInfo, Outcome, Service};
+use ottla_protocol::Listener;
+use ottla_protocol::messages::ApiKey;
+use ottla_protocol::wire::VersionRange;
+use tracing::{debug, trace};
+
+use crate::broker::Broker;
+use crate::handlers as h;
+use crate::request::{Request, Session};
+
+type Handler = fn(&Arc<Broker>, Request) -> Outcome;
+
+/// Every request served, each at the full version range that Apache Kafka 4.4.0 advertises on a broker listener.
+const TABLE: &[(ApiKey, Handler)] = &[
+    (ApiKey::Produce, h::produce::handle),
+    (ApiKey::Fetch, h::fetch::handle),
+    (ApiKey::ListOffsets, h::list_offsets::handle),
+    (ApiKey::Metadata, h::metadata::handle),
+    (ApiKey::OffsetCommit, h::offset_commit::handle),
+    (ApiKey::OffsetFetch, h::offset_fetch::handle),
+    (ApiKey::FindCoordinator, h::find_coordinator::handle),
+    (ApiKey::JoinGroup, h::join_group::handle),
+    (ApiKey::Heartbeat, h::heartbeat::handle),
+    (ApiKey::LeaveGroup, h::leave_group::handle),
+    (ApiKey::SyncGroup, h::sync_group::handle),
+    (ApiKey::DescribeGroups, h::describe_groups::handle),
+    (ApiKey::ListGroups, h::list_groups::handle),
+    (ApiKey::ApiVersions, h::api_versions::handle),
+    (ApiKey::CreateTopics, h::create_topics::handle),
+    (ApiKey::DeleteTopics, h::delete_topics::handle),
+    (ApiKey::DeleteRecords, h::delete_records::handle),
+    (ApiKey::InitProducerId, h::init_producer_id::handle),
+    (ApiKey::OffsetForLeaderEpoch, h::offset_for_leader_epoch::handle),
+    (ApiKey::DescribeConfigs, h::describe_configs::handle),
+    (ApiKey::CreatePartitions, h::create_partitions::handle),
+    (ApiKey::DeleteGroups, h::delete_groups::handle),
+    (ApiKey::IncrementalAlterConfigs, h::incremental_alter_configs::handle),
+    (ApiKey::DescribeCluster, h::describe_cluster::handle),
+    (ApiKey::DescribeTopicPartitions, h::describe_topic_partitions::handle),
+];
+
+/// What an ApiVersions response lists.
+pub(crate) fn advertised() -> impl Iterator<Item = (ApiKey, VersionRange)> {
+    TABLE.iter().filter_map(|(key, _)| Some((*key, key.advertised_versions(Listener::Broker)?)))
+}
+
+/// The versions of a request that are served; `None` for requests that are not.
+pub(crate) fn versions_of(key: ApiKey) -> Option<VersionRange> {
+    TABLE.iter().find(|(served, _)| *served == key)?;
+    key.stable_versions()
+}
+
+/// Answers the frames of the broker's listeners.
+#[derive(Debug)]
+pub(crate) struct BrokerService {
+    pub(crate) broker: Arc<Broker>,
+}
+
+impl Service for BrokerService {
+    type Session = Session;
+
+    fn connected(&self, connection: ConnectionInfo) -> Session {
+        debug!(%connection, "connected");
+        Session { connection }
+    }
+
+    fn call(&self, session: &Arc<Session>, frame: Bytes) -> Outcome {
+        let request = match Request::parse(session, frame) {
+            Ok(request) => request,
+            Err(error) => return Outcome::close(error.to_string()),
+        };
+        let (key, version) = (request.api_key, request.api_version);
+        trace!(connection = %session.connection, %key, version, client = request.client_id(), "request");
+        let Some((_, handler)) = TABLE.iter().find(|(served, _)| *served == key) else {
+            return Outcome::close(format!("request {key} is not served"));
+        };
+        // ApiVersions answers unknown versions itself, so that newer clients can step back.
+        if key != ApiKey::ApiVersions && !key.stable_versions().is_some_and(|range| range.contains(version)) {
+            return Outcome::close(format!("version {version} of {key} is not served"));
+        }
+        handler(&self.broker, request)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_has_versions_and_appears_once() {
+        for (index, (key, _)) in TABLE.iter().enumerate() {
+            assert!(key.advertised_versions(Listener::Broker).is_some(), "{key}");
+            assert!(!TABLE[..index].iter().any(|(other, _)| other == key), "{key} twice");
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Reading partitions for a fetch: which file ranges answer it, and waiting for more.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+
+use ottla_metadata::image::MetadataImage;
+use ottla_net::FileSource;
+use ottla_protocol::ErrorCode;
+use ottla_protocol::messages::fetch_response::{AbortedTransaction, EpochEndOffset};
+use ottla_replica::{ReaderKey, Replica};
+use ottla_storage::fs::FsFile;
+use ottla_storage::log::{AbortedTxn, LogRead, ReadRequest};
+use ottla_types::{LeaderEpoch, Offset};
+use tokio::sync::Notify;
+
+use crate::broker::Broker;
+use crate::errors;
+use crate::fetch_session::{AnswerFacts, FetchKey, FetchSpec};
+use crate::partition::Partition;
+use crate::request::FileRange;
+use crate::waiter::Waiter;
+
+/// What bounds a fetch as a whole.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) max_bytes: u32,
+    pub(crate) read_committed: bool,
+    pub(crate) is_replica: bool,
+}
+
+/// One partition's answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) error: ErrorCode,
+    pub(crate) high_watermark: i64,
+    pub(crate) last_stable_offset: i64,
+    pub(crate) log_start_offset: i64,
+    pub(crate) diverging: Option<EpochEndOffset>,
+    read: Option<LogRead>,
+}
+
+/// A log file as the network layer sends it.
+struct LogFile(Arc<dyn FsFile>);
+
+impl FileSource for LogFile {
+    fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.0.as_fd()
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.0.read_at(buf, offset)
+    }
+}
+
+impl Answer {
+    fn failed(error: ErrorCode) -> Self {
+        Self {
+            error,
+            high_watermark: -1,
+            last_stable_offset: -1,
+            log_start_offset: -1,
+            diverging: None,
+            read: None,
+        }
+    }
+
+    /// Bytes of record data.
+    pub(crate) fn len(&self) -> u32 {
+        self.read.as_ref().map_or(0, LogRead::len)
+    }
+
+    /// Whether the response must not wait for more.
+    pub(crate) fn is_urgent(&self) -> bool {
+        !self.error.is_none() || self.diverging.is_some()
+    }
+
+    pub(crate) fn facts(&self) -> AnswerFacts {
+        AnswerFacts {
+            high_watermark: self.high_watermark,
+            log_start_offset: self.log_start_offset,
+            has_records: self.len() > 0,
+            is_error: !self.error.is_none(),
+            must_send: self.diverging.is_some(),
+        }
+    }
+
+    /// For read_committed: the aborted transactions in the range; `None` when they were not asked for.
+    pub(crate) fn aborted_transactions(&self) -> Option<Vec<AbortedTransaction>> {
+        let entry = |txn: &AbortedTxn| AbortedTransaction {
+            producer_id: txn.producer_id.value(),
+            first_offset: txn.first_offset.value(),
+        };
+        match &self.read {
+            Some(read) => read.aborted.as_ref().map(|aborted| aborted.iter().map(entry).collect()),
+            None => Some(Vec::new()),
+        }
+    }
+
+    pub(crate) fn into_file(self) -> Option<FileRange> {
+        let slice = self.read?.slice?;
+        let len = u64::from(slice.len);
+        Some(FileRange { file: Arc::new(LogFile(slice.file)), offset: slice.position, len })
+    }
+}
+
+/// Reads partitions under the limits of one request.
+pub(crate) struct Reader<'a> {
+    broker: &'a Broker,
+    limits: Limits,
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(broker: &'a Broker, limits: Limits) -> Self {
+        Self { broker, limits }
+    }
+
+    /// One answer per partition, in order. The first partition with records may exceed the limits by a batch, so that a
+    /// consumer can get past a large one (KIP-74).
+    pub(crate) fn read(&self, partitions: &[(FetchKey, FetchSpec)]) -> Vec<Answer> {
+        let image = self.broker.image();
+        let mut left = self.limits.max_bytes;
+        let mut is_first = true;
+        let mut answers = Vec::with_capacity(partitions.len());
+        for (key, spec) in partitions {
+            let max_bytes = u32::try_from(spec.max_bytes).unwrap_or(0).min(left);
+            let answer = self.read_one(&image, key, spec, max_bytes, is_first);
+            is_first &= answer.len() == 0;
+            left = left.saturating_sub(answer.len());
+            answers.push(answer);
+        }
+        answers
+    }
+
+    fn read_one(
+        &self,
+        image: &MetadataImage,
+        key: &FetchKey,
+        spec: &FetchSpec,
+        max_bytes: u32,
+        min_one_batch: bool,
+    ) -> Answer {
+        let partition = match find(self.broker, image, key) {
+            Ok(partition) => partition,
+            Err(error) => return Answer::failed(error),
+        };
+        if self.limits.is_replica {
+            // No other broker holds a replica of what this one leads.
+            return Answer::failed(ErrorCode::NotLeaderOrFollower);
+        }
+        partition
+            .with(|replica| self.read_replica(replica, spec, max_bytes, min_one_batch))
+            .unwrap_or_else(|| Answer::failed(ErrorCode::NotLeaderOrFollower))
+    }
+
+    fn read_replica(
+        &self,
+        replica: &Replica<Waiter>,
+        spec: &FetchSpec,
+        max_bytes: u32,
+        min_one_batch: bool,
+    ) -> Answer {
+        if let Err(error) = replica.check_leader(LeaderEpoch(spec.current_leader_epoch)) {
+            return Answer::failed(errors::of_replica(&error));
+        }
+        let log = replica.log();
+        let mut answer = Answer {
+            error: ErrorCode::None,
+            high_watermark: log.high_watermark().value(),
+            last_stable_offset: log.last_stable_offset().value(),
+            log_start_offset: log.log_start_offset().value(),
+            diverging: None,
+            read: None,
+        };
+        if spec.last_fetched_epoch >= 0 {
+            let epoch = LeaderEpoch(spec.last_fetched_epoch);
+            let Some(end) = log.end_offset_for_epoch(epoch) else {
+                return Answer::failed(ErrorCode::OffsetOutOfRange);
+            };
+            if end.epoch < epoch || end.end.value() < spec.fetch_offset {
+                answer.diverging =
+                    Some(EpochEndOffset { epoch: end.epoch.value(), end_offset: end.end.value() });
+                return answer;
+            }
+        }
+        let upper_bound =
+            if self.limits.read_committed { log.last_stable_offset() } else { log.high_watermark() };
+        let request = ReadRequest {
+            offset: Offset(spec.fetch_offset),
+            max_bytes,
+            min_one_batch,
+            upper_bound,
+            aborted_transactions: self.limits.read_committed,
+        };
+        match log.read(request) {
+            Ok(read) => answer.read = Some(read),
+            Err(error) => return Answer::failed(errors::of_read(&error)),
+        }
+        answer
+    }
+}
+
+/// The partition of a key; errors as Kafka's for the way in which it is named.
+fn find(broker: &Broker, image: &MetadataImage, key: &FetchKey) -> Result<Arc<Partition>, ErrorCode> {
+    let Some(topic) = image.topics().by_id(key.topic_id) else {
+        let by_name = !key.topic.is_empty();
+        return Err(if by_name { ErrorCode::UnknownTopicOrPartition } else { ErrorCode::UnknownTopicId });
+    };
+    if !topic.partitions.contains_key(&key.partition) {
+        return Err(ErrorCode::UnknownTopicOrPartition);
+    }
+    broker.partition(key.topic_id, key.partition).ok_or(ErrorCode::NotLeaderOrFollower)
+}
+
+/// A fetch parked in its partitions; dropping it takes it out again.
+pub(crate) struct Parked(Vec<(Arc<Partition>, ReaderKey)>);
+
+impl Parked {
+    pub(crate) fn park(broker: &Broker, partitions: &[(FetchKey, FetchSpec)], notify: &Arc<Notify>) -> Self {
+        let image = broker.image();
+        let mut parked = Vec::with_capacity(partitions.len());
+        for (key, _) in partitions {
+            let Ok(partition) = find(broker, &image, key) else { continue };
+            let waiter = Waiter::Again(Arc::clone(notify));
+            if let Some(reader) = partition.with(|replica| replica.park_reader(waiter)) {
+                parked.push((partition, reader));
+            }
+        }
+        Self(parked)
+    }
+}
+
+impl Drop for Parked {
+    fn drop(&mut self) {
+        for (partition, reader) in &self.0 {
+            partition.with(|replica| replica.unpark_reader(*reader));
+        }
+    }
+}

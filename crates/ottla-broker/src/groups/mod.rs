@@ -1,0 +1,155 @@
+//! The runtime of the group coordinator: one shard per partition of `__consumer_offsets` that this broker leads.
+//!
+//! It carries out what the pure [`GroupShard`](ottla_coordinator::group::GroupShard) decides: appends to the partition's log,
+//! answers requests when what they rest on counts, and keeps the timers.
+
+mod append;
+mod load;
+mod shard;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use ottla_config::BrokerConfig;
+use ottla_coordinator::group::{
+    Decision, GroupConfig, GroupResponse, GroupShard, RequestContext, RequestToken, partition_for_group,
+};
+use ottla_protocol::ErrorCode;
+use ottla_types::{TopicName, Uuid};
+use tokio::sync::oneshot;
+
+use crate::broker::Broker;
+use crate::clock;
+use crate::internal_topics::CONSUMER_OFFSETS;
+use crate::partition::Partition;
+use crate::request::Request;
+use shard::Shard;
+
+/// The answer to a request that the coordinator took.
+pub(crate) type Answer = oneshot::Receiver<GroupResponse>;
+
+/// The shards of this broker.
+#[derive(Debug)]
+pub(crate) struct Groups {
+    config: GroupConfig,
+    shards: RwLock<BTreeMap<i32, Arc<Shard>>>,
+    next_token: AtomicU64,
+}
+
+impl Groups {
+    pub(crate) fn new(config: &BrokerConfig) -> Self {
+        let values = config.values();
+        let config = GroupConfig {
+            min_session_timeout_ms: values.int("group.min.session.timeout.ms"),
+            max_session_timeout_ms: values.int("group.max.session.timeout.ms"),
+            initial_rebalance_delay_ms: values.int("group.initial.rebalance.delay.ms"),
+            max_size: values.int("group.max.size"),
+            offset_metadata_max_bytes: values.int("offset.metadata.max.bytes"),
+            offsets_retention_minutes: values.int("offsets.retention.minutes"),
+            offsets_retention_check_interval_ms: values.long("offsets.retention.check.interval.ms"),
+            offsets_commit_timeout_ms: values.int("offsets.commit.timeout.ms"),
+            ..GroupConfig::default()
+        };
+        Self { config, shards: RwLock::default(), next_token: AtomicU64::new(0) }
+    }
+
+    /// This broker leads a partition of `__consumer_offsets` from now on: its shard is loaded in the background.
+    pub(crate) fn lead(&self, partition: Arc<Partition>) {
+        let index = partition.id.partition;
+        let shard = Shard::new(partition, self.config.clone());
+        let previous = self.write().insert(index, Arc::clone(&shard));
+        if let Some(previous) = previous {
+            previous.unload();
+        }
+        Shard::start(shard);
+    }
+
+    /// This broker leads the partition no more.
+    pub(crate) fn resign(&self, index: i32) {
+        let removed = self.write().remove(&index);
+        if let Some(shard) = removed {
+            shard.unload();
+        }
+    }
+
+    /// Ends all shards: whoever waits is told to look elsewhere.
+    pub(crate) fn shut_down(&self) {
+        for shard in std::mem::take(&mut *self.write()).into_values() {
+            shard.unload();
+        }
+    }
+
+    /// Topics are gone: so are the offsets committed for them.
+    pub(crate) fn topics_deleted(&self, topics: &[(TopicName, Uuid)]) {
+        for shard in self.all() {
+            shard.call(|core, _| core.topics_deleted(topics));
+        }
+    }
+
+    /// Runs a request on the shard of a group; the error is what the request must be refused with.
+    pub(crate) fn call(
+        &self,
+        broker: &Broker,
+        group_id: &str,
+        request: &Request,
+        run: impl FnOnce(&mut GroupShard, i64, &RequestContext<'_>) -> Decision,
+    ) -> Result<Answer, ErrorCode> {
+        let shard = self.shard_of(broker, group_id)?;
+        Ok(self.call_shard(&shard, request, run))
+    }
+
+    /// Runs a request on every shard, as ListGroups needs.
+    pub(crate) fn call_all(
+        &self,
+        request: &Request,
+        mut run: impl FnMut(&mut GroupShard, i64, &RequestContext<'_>) -> Decision,
+    ) -> Vec<Answer> {
+        self.all().iter().map(|shard| self.call_shard(shard, request, &mut run)).collect()
+    }
+
+    fn call_shard(
+        &self,
+        shard: &Arc<Shard>,
+        request: &Request,
+        run: impl FnOnce(&mut GroupShard, i64, &RequestContext<'_>) -> Decision,
+    ) -> Answer {
+        let token = RequestToken(self.next_token.fetch_add(1, Ordering::Relaxed));
+        let client_host = ottla_coordinator::group::client_host(request.session.connection.peer.ip());
+        let context = RequestContext {
+            token,
+            api_version: request.api_version,
+            client_id: request.client_id(),
+            client_host: &client_host,
+        };
+        let (sender, receiver) = oneshot::channel();
+        shard.expect_reply(token, sender);
+        shard.call(|core, now_ms| run(core, now_ms, &context));
+        receiver
+    }
+
+    fn shard_of(&self, broker: &Broker, group_id: &str) -> Result<Arc<Shard>, ErrorCode> {
+        let image = broker.image();
+        let topic = image.topics().by_name(CONSUMER_OFFSETS).ok_or(ErrorCode::NotCoordinator)?;
+        let count = i32::try_from(topic.partitions.len()).map_err(|_| ErrorCode::NotCoordinator)?;
+        let index = partition_for_group(group_id, count.max(1));
+        self.read().get(&index).cloned().ok_or(ErrorCode::NotCoordinator)
+    }
+
+    fn all(&self) -> Vec<Arc<Shard>> {
+        self.read().values().cloned().collect()
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<i32, Arc<Shard>>> {
+        self.shards.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<i32, Arc<Shard>>> {
+        self.shards.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The time as shards see it.
+fn now_ms() -> i64 {
+    clock::now_ms()
+}

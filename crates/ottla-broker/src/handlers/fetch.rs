@@ -1,0 +1,254 @@
+//! Fetch (1), versions 4–18: records of partitions from given offsets, at once or when there are enough.
+//!
+//! Version 7 added sessions (KIP-227), 9 leader epochs, 10 zstd, 11 racks, 12 the last fetched epoch and flexible fields, 13
+//! topic ids, 15 moved the replica's id into a struct, 16 tells where leaders are, 17 directory ids, 18 the high watermark of
+//! followers. Record data leaves as file ranges, in the format in which it lies in the log.
+//!
+//! Errors of the whole request: `FETCH_SESSION_ID_NOT_FOUND`, `INVALID_FETCH_SESSION_EPOCH`, `FETCH_SESSION_TOPIC_ID_ERROR`; per
+//! partition: `UNKNOWN_TOPIC_OR_PARTITION`, `UNKNOWN_TOPIC_ID`, `NOT_LEADER_OR_FOLLOWER`, `OFFSET_OUT_OF_RANGE`,
+//! `FENCED_LEADER_EPOCH`, `UNKNOWN_LEADER_EPOCH`, `KAFKA_STORAGE_ERROR`.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use ottla_metadata::image::MetadataImage;
+use ottla_net::Outcome;
+use ottla_protocol::ErrorCode;
+use ottla_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
+use ottla_protocol::messages::{FetchRequest, FetchResponse};
+use ottla_protocol::wire::RecordData;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::broker::Broker;
+use crate::clock;
+use crate::fetch_read::{Answer, Limits, Parked, Reader};
+use crate::fetch_session::{FetchContext, FetchKey, FetchSpec, NO_SESSION, Session, SessionError};
+use crate::random;
+use crate::request::{FileRange, Request};
+
+/// What a request wants, freed from its frame.
+struct Wanted {
+    uses_topic_ids: bool,
+    session_id: i32,
+    context: FetchContext,
+    limits: Limits,
+    min_bytes: u64,
+    max_wait: Duration,
+}
+
+impl From<SessionError> for ErrorCode {
+    fn from(error: SessionError) -> Self {
+        match error {
+            SessionError::IdNotFound => Self::FetchSessionIdNotFound,
+            SessionError::InvalidEpoch => Self::InvalidFetchSessionEpoch,
+            SessionError::TopicIdMismatch => Self::FetchSessionTopicIdError,
+        }
+    }
+}
+
+pub(crate) fn handle(broker: &Arc<Broker>, request: Request) -> Outcome {
+    let wanted = {
+        let message: FetchRequest<'_> = match request.decode() {
+            Ok(message) => message,
+            Err(error) => return Outcome::close(error.to_string()),
+        };
+        match understand(broker, &request, &message) {
+            Ok(wanted) => wanted,
+            Err(code) => {
+                return request.reply(&FetchResponse { error_code: code.code(), ..FetchResponse::default() });
+            }
+        }
+    };
+    let reader = Reader::new(broker, wanted.limits);
+    let answers = reader.read(partitions(&wanted.context));
+    if is_enough(&answers, &wanted) {
+        return respond(broker, &request, &wanted, answers);
+    }
+    let broker = Arc::clone(broker);
+    Outcome::later(async move {
+        let deadline = Instant::now() + wanted.max_wait;
+        let reader = Reader::new(&broker, wanted.limits);
+        let notify = Arc::new(Notify::new());
+        loop {
+            // Parked before it reads, so that nothing can come unnoticed in between.
+            let parked = Parked::park(&broker, partitions(&wanted.context), &notify);
+            let answers = reader.read(partitions(&wanted.context));
+            if is_enough(&answers, &wanted)
+                || tokio::time::timeout_at(deadline, notify.notified()).await.is_err()
+            {
+                drop(parked);
+                let answers = reader.read(partitions(&wanted.context));
+                return respond(&broker, &request, &wanted, answers);
+            }
+        }
+    })
+}
+
+fn partitions(context: &FetchContext) -> &[(FetchKey, FetchSpec)] {
+    match context {
+        FetchContext::Sessionless(partitions)
+        | FetchContext::Full(partitions)
+        | FetchContext::Incremental { partitions, .. } => partitions,
+    }
+}
+
+fn understand(broker: &Broker, request: &Request, message: &FetchRequest<'_>) -> Result<Wanted, ErrorCode> {
+    let uses_topic_ids = request.api_version >= 13;
+    let image = broker.image();
+    let key = |name: &str, id, partition| name_topic(&image, uses_topic_ids, name, id, partition);
+    let mut wanted = Vec::new();
+    for topic in &message.topics {
+        for partition in &topic.partitions {
+            let spec = FetchSpec {
+                fetch_offset: partition.fetch_offset,
+                current_leader_epoch: partition.current_leader_epoch,
+                last_fetched_epoch: partition.last_fetched_epoch,
+                log_start_offset: partition.log_start_offset,
+                max_bytes: partition.partition_max_bytes,
+            };
+            wanted.push((key(&topic.topic, topic.topic_id, partition.partition), spec));
+        }
+    }
+    let forgotten: Vec<FetchKey> = message
+        .forgotten_topics_data
+        .iter()
+        .flat_map(|topic| topic.partitions.iter().map(|&index| key(&topic.topic, topic.topic_id, index)))
+        .collect();
+    let session = (message.session_id, message.session_epoch);
+    let context =
+        broker.fetch_sessions.context(clock::now_ms(), session, uses_topic_ids, wanted, &forgotten)?;
+    let max_bytes = message.max_bytes.min(broker.fetch_max_bytes());
+    Ok(Wanted {
+        uses_topic_ids,
+        session_id: message.session_id,
+        context,
+        limits: Limits {
+            max_bytes: u32::try_from(max_bytes).unwrap_or(0),
+            read_committed: message.isolation_level == 1,
+            is_replica: replica_id(message, request.api_version) >= 0,
+        },
+        min_bytes: u64::try_from(message.min_bytes).unwrap_or(0),
+        max_wait: Duration::from_millis(u64::try_from(message.max_wait_ms).unwrap_or(0)),
+    })
+}
+
+fn replica_id(message: &FetchRequest<'_>, version: i16) -> i32 {
+    if version >= 15 { message.replica_state.replica_id } else { message.replica_id }
+}
+
+/// A partition's key: with topic ids the name follows from the image, without the id does.
+fn name_topic(
+    image: &MetadataImage,
+    uses_topic_ids: bool,
+    name: &str,
+    topic_id: ottla_types::Uuid,
+    partition: i32,
+) -> FetchKey {
+    if uses_topic_ids {
+        FetchKey { topic_id, topic: "".into(), partition }
+    } else {
+        let topic_id = image.topics().id(name).unwrap_or_default();
+        FetchKey { topic_id, topic: name.into(), partition }
+    }
+}
+
+/// Whether a response need not wait: it has bytes enough, something to tell, or no reason to wait for.
+fn is_enough(answers: &[Answer], wanted: &Wanted) -> bool {
+    wanted.max_wait.is_zero()
+        || answers.is_empty()
+        || answers.iter().any(Answer::is_urgent)
+        || answers.iter().map(|answer| u64::from(answer.len())).sum::<u64>() >= wanted.min_bytes
+}
+
+fn respond(broker: &Broker, request: &Request, wanted: &Wanted, answers: Vec<Answer>) -> Outcome {
+    let session_id = match &wanted.context {
+        FetchContext::Sessionless(_) => NO_SESSION,
+        FetchContext::Incremental { id, .. } => *id,
+        FetchContext::Full(partitions) => {
+            let facts: Vec<_> = partitions
+                .iter()
+                .zip(&answers)
+                .map(|((key, spec), answer)| (key.clone(), *spec, answer.facts()))
+                .collect();
+            let kind = (wanted.uses_topic_ids, wanted.limits.is_replica);
+            broker.fetch_sessions.open(clock::now_ms(), kind, &facts, random::positive_i32)
+        }
+    };
+    let session = match &wanted.context {
+        FetchContext::Incremental { session, .. } => Some(session),
+        _ => None,
+    };
+    let (responses, files, bytes) = assemble(wanted, session, answers);
+    broker.metrics.fetched(bytes);
+    let response = FetchResponse { session_id, responses, ..FetchResponse::default() };
+    debug_assert!(
+        wanted.session_id == session_id || session.is_none(),
+        "an incremental response keeps its session"
+    );
+    request.reply_with_files(&response, files)
+}
+
+/// The response's topics with the file ranges for their records; of an incremental session only what is new.
+fn assemble(
+    wanted: &Wanted,
+    session: Option<&Arc<Mutex<Session>>>,
+    answers: Vec<Answer>,
+) -> (Vec<FetchableTopicResponse<'static>>, Vec<FileRange>, u64) {
+    let mut session = session.map(|session| session.lock().unwrap_or_else(PoisonError::into_inner));
+    let mut topics: Vec<FetchableTopicResponse<'static>> = Vec::new();
+    let (mut files, mut bytes) = (Vec::new(), 0);
+    for ((key, _), answer) in partitions(&wanted.context).iter().zip(answers) {
+        if let Some(session) = &mut session
+            && !session.is_news(key, answer.facts())
+        {
+            continue;
+        }
+        bytes += u64::from(answer.len());
+        let is_same = topics.last().is_some_and(|topic| {
+            if wanted.uses_topic_ids {
+                topic.topic_id == key.topic_id
+            } else {
+                topic.topic == key.topic.as_str()
+            }
+        });
+        if !is_same {
+            topics.push(FetchableTopicResponse {
+                topic: if wanted.uses_topic_ids { "".into() } else { key.topic.to_string().into() },
+                topic_id: if wanted.uses_topic_ids { key.topic_id } else { ottla_types::Uuid::ZERO },
+                partitions: Vec::new(),
+            });
+        }
+        let data = describe(key.partition, answer, wanted.limits.read_committed, &mut files);
+        topics.last_mut().expect("pushed above").partitions.push(data);
+    }
+    (topics, files, bytes)
+}
+
+fn describe(
+    index: i32,
+    answer: Answer,
+    read_committed: bool,
+    files: &mut Vec<FileRange>,
+) -> PartitionData<'static> {
+    let aborted = answer.aborted_transactions();
+    let mut data = PartitionData {
+        partition_index: index,
+        error_code: answer.error.code(),
+        high_watermark: answer.high_watermark,
+        last_stable_offset: answer.last_stable_offset,
+        log_start_offset: answer.log_start_offset,
+        aborted_transactions: read_committed.then_some(aborted).flatten(),
+        records: Some(RecordData::Borrowed(&[])),
+        ..PartitionData::default()
+    };
+    if let Some(diverging) = answer.diverging.clone() {
+        data.diverging_epoch = diverging;
+    }
+    if let Some(file) = answer.into_file() {
+        data.records =
+            Some(RecordData::External(usize::try_from(file.len).expect("a batch range fits memory sizes")));
+        files.push(file);
+    }
+    data
+}

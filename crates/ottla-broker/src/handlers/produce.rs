@@ -1,0 +1,320 @@
+//! Produce (0), versions 3–13: append batches to partitions, answer when they count.
+//!
+//! Version 7 allowed zstd, 8 added per-record errors, 10 tells where the leader is, 12 lets transactional producers skip
+//! AddPartitionsToTxn (KIP-890), 13 names topics by id. `acks=0` has no response; `acks=1` answers after the append;
+//! `acks=all` when the high watermark has passed the batch. Appends happen in the order of requests, before anything waits.
+//!
+//! Errors per partition: `UNKNOWN_TOPIC_OR_PARTITION`, `UNKNOWN_TOPIC_ID`, `NOT_LEADER_OR_FOLLOWER`, `INVALID_TOPIC_EXCEPTION`
+//! (internal topics), `INVALID_REQUIRED_ACKS`, `NOT_ENOUGH_REPLICAS`, `MESSAGE_TOO_LARGE`, `RECORD_LIST_TOO_LARGE`,
+//! `CORRUPT_MESSAGE`, `INVALID_RECORD`, `INVALID_TIMESTAMP`, `UNSUPPORTED_COMPRESSION_TYPE`, `OUT_OF_ORDER_SEQUENCE_NUMBER`,
+//! `INVALID_PRODUCER_EPOCH`, `INVALID_TXN_STATE`, `KAFKA_STORAGE_ERROR`, `REQUEST_TIMED_OUT`.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_metadata::image::MetadataImage;
+use ottla_net::Outcome;
+use ottla_protocol::ErrorCode;
+use ottla_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use ottla_protocol::messages::produce_response::{
+    BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
+};
+use ottla_protocol::messages::{ProduceRequest, ProduceResponse};
+use ottla_record::validate::{self, Checked, InvalidBatch, Origin};
+use ottla_record::{Batches, Compression};
+use ottla_storage::log::{AppendInfo, AppendOrigin, LeaderAppend, VerificationGuard};
+use ottla_types::{LeaderEpoch, Offset, TopicName};
+
+use crate::broker::Broker;
+use crate::clock;
+use crate::errors;
+use crate::internal_topics;
+use crate::partition::Partition;
+use crate::request::Request;
+use crate::waiter::{Countdown, Waiter};
+
+/// Kafka's admin client may write to internal topics (`AdminUtils.ADMIN_CLIENT_ID`).
+const ADMIN_CLIENT_ID: &str = "__admin_client";
+
+/// Why a batch was not appended, as the response tells it.
+struct Refusal {
+    code: ErrorCode,
+    message: Option<String>,
+    records: Vec<BatchIndexAndErrorMessage<'static>>,
+}
+
+impl From<ErrorCode> for Refusal {
+    fn from(code: ErrorCode) -> Self {
+        Self { code, message: None, records: Vec::new() }
+    }
+}
+
+impl From<InvalidBatch> for Refusal {
+    fn from(error: InvalidBatch) -> Self {
+        let records = error.record_faults().iter().map(|fault| BatchIndexAndErrorMessage {
+            batch_index: fault.index,
+            batch_index_error_message: Some(Cow::Owned(fault.message.clone())),
+        });
+        Self { code: errors::of_batch(&error), message: error.wire_message(), records: records.collect() }
+    }
+}
+
+/// An appended batch whose high watermark is awaited.
+struct Pending {
+    partition: Arc<Partition>,
+    required: Offset,
+    topic: usize,
+    index: usize,
+}
+
+pub(crate) fn handle(broker: &Arc<Broker>, request: Request) -> Outcome {
+    let message: ProduceRequest<'_> = match request.decode() {
+        Ok(message) => message,
+        Err(error) => return Outcome::close(error.to_string()),
+    };
+    let (acks, timeout_ms) = (message.acks, message.timeout_ms);
+    let image = broker.image();
+    let mut pending = Vec::new();
+    let mut responses = Vec::with_capacity(message.topic_data.len());
+    for (topic_index, topic) in message.topic_data.iter().enumerate() {
+        let mut append =
+            TopicAppend { broker, image: &image, request: &request, acks, pending: &mut pending };
+        responses.push(append.topic(topic, topic_index));
+    }
+    drop(message);
+    let mut response = ProduceResponse { responses, ..ProduceResponse::default() };
+    if acks == 0 {
+        return match response
+            .responses
+            .iter()
+            .flat_map(|t| &t.partition_responses)
+            .find(|p| p.error_code != 0)
+        {
+            // The only way to tell such a client of an error is to close its connection.
+            Some(failed) => Outcome::close(format!(
+                "a Produce with acks=0 failed with {}",
+                ErrorCode::from_code(failed.error_code).name()
+            )),
+            None => Outcome::None,
+        };
+    }
+    add_leader_hints(broker, &image, &request, &mut response);
+    if acks != -1 {
+        return request.reply(&response);
+    }
+    let waiting = Countdown::new(pending.len());
+    for wait in &pending {
+        let waiter = Waiter::Acks(Arc::clone(&waiting));
+        let parked = wait.partition.with(|replica| replica.park_ack(wait.required, waiter));
+        if !matches!(parked, Some(None)) {
+            waiting.count_down();
+        }
+    }
+    if waiting.is_done() {
+        settle(&pending, &mut response);
+        return request.reply(&response);
+    }
+    Outcome::later(async move {
+        let limit = Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0));
+        // Whether in time or not, the high watermarks tell what counts.
+        _ = tokio::time::timeout(limit, waiting.wait()).await;
+        settle(&pending, &mut response);
+        request.reply(&response)
+    })
+}
+
+/// Puts errors where a batch was appended but does not count: its log failed, its partition is gone, or time is up.
+fn settle(pending: &[Pending], response: &mut ProduceResponse<'_>) {
+    for wait in pending {
+        let state = wait.partition.with(|replica| {
+            if replica.high_watermark() >= wait.required {
+                None
+            } else if replica.log().poisoned().is_some() {
+                Some(ErrorCode::KafkaStorageError)
+            } else {
+                Some(ErrorCode::RequestTimedOut)
+            }
+        });
+        if let Some(code) = state.unwrap_or(Some(ErrorCode::NotLeaderOrFollower)) {
+            let answer = &mut response.responses[wait.topic].partition_responses[wait.index];
+            *answer = refused(answer.index, code.into());
+        }
+    }
+}
+
+fn refused(index: i32, refusal: Refusal) -> PartitionProduceResponse<'static> {
+    PartitionProduceResponse {
+        index,
+        error_code: refusal.code.code(),
+        base_offset: -1,
+        log_append_time_ms: -1,
+        log_start_offset: -1,
+        record_errors: refusal.records,
+        error_message: refusal.message.map(Cow::Owned),
+        ..PartitionProduceResponse::default()
+    }
+}
+
+/// Appends what one request holds for a topic.
+struct TopicAppend<'a> {
+    broker: &'a Arc<Broker>,
+    image: &'a MetadataImage,
+    request: &'a Request,
+    acks: i16,
+    pending: &'a mut Vec<Pending>,
+}
+
+impl TopicAppend<'_> {
+    fn topic(&mut self, topic: &TopicProduceData<'_>, topic_index: usize) -> TopicProduceResponse<'static> {
+        let found = if self.request.api_version >= 13 {
+            self.image.topics().by_id(topic.topic_id).ok_or(ErrorCode::UnknownTopicId)
+        } else {
+            self.image.topics().by_name(&topic.name).ok_or(ErrorCode::UnknownTopicOrPartition)
+        };
+        let mut responses = Vec::with_capacity(topic.partition_data.len());
+        for (index, data) in topic.partition_data.iter().enumerate() {
+            let appended = match &found {
+                Err(code) => Err((*code).into()),
+                Ok(found) => self.partition(&found.name, found.id, data),
+            };
+            responses.push(match appended {
+                Ok((partition, info, log_append_time)) => {
+                    let required = info.last_offset.next();
+                    self.pending.push(Pending { partition, required, topic: topic_index, index });
+                    PartitionProduceResponse {
+                        index: data.index,
+                        error_code: 0,
+                        base_offset: info.first_offset.value(),
+                        log_append_time_ms: log_append_time.unwrap_or(-1),
+                        log_start_offset: info.log_start_offset.value(),
+                        ..PartitionProduceResponse::default()
+                    }
+                }
+                Err(refusal) => refused(data.index, refusal),
+            });
+        }
+        let (name, topic_id) = if self.request.api_version >= 13 {
+            (Cow::Borrowed(""), topic.topic_id)
+        } else {
+            (Cow::Owned(topic.name.clone().into_owned()), Default::default())
+        };
+        TopicProduceResponse { name, topic_id, partition_responses: responses }
+    }
+
+    fn partition(
+        &self,
+        name: &TopicName,
+        topic_id: ottla_types::Uuid,
+        data: &PartitionProduceData<'_>,
+    ) -> Result<(Arc<Partition>, AppendInfo, Option<i64>), Refusal> {
+        if !matches!(self.acks, -1..=1) {
+            return Err(ErrorCode::InvalidRequiredAcks.into());
+        }
+        if internal_topics::is_internal(name) && self.request.client_id() != ADMIN_CLIENT_ID {
+            return Err(ErrorCode::InvalidTopicException.into());
+        }
+        let Some(metadata) = self.image.topics().partition(topic_id, data.index) else {
+            return Err(ErrorCode::UnknownTopicOrPartition.into());
+        };
+        let partition = self.broker.partition(topic_id, data.index).ok_or(ErrorCode::NotLeaderOrFollower)?;
+        let settings = partition.settings();
+        if self.acks == -1
+            && i32::try_from(metadata.isr.len()).is_ok_and(|isr| isr < settings.min_insync_replicas)
+        {
+            return Err(ErrorCode::NotEnoughReplicas.into());
+        }
+        let records = data.records.as_ref().and_then(|records| records.as_slice()).unwrap_or_default();
+        check_codec(records, self.request.api_version)?;
+        let now_ms = clock::now_ms();
+        let mut bytes = records.to_vec();
+        let checked = validate::check(&mut bytes, &settings.rules(&partition.id, Origin::Client), now_ms)?;
+        let log_append_time = checked.log_append_time();
+        let info = append(&partition, checked, &mut bytes, now_ms)?;
+        self.broker.metrics.produced(info.written_bytes);
+        Ok((partition, info, log_append_time))
+    }
+}
+
+/// zstd came with version 7 (KIP-110).
+fn check_codec(records: &[u8], version: i16) -> Result<(), Refusal> {
+    let is_zstd = |batch: ottla_record::BatchView<'_>| {
+        batch.attributes().compression().is_ok_and(|codec| codec == Compression::Zstd)
+    };
+    if version < 7 && Batches::new(records).next().is_some_and(|batch| batch.is_ok_and(is_zstd)) {
+        return Err(ErrorCode::UnsupportedCompressionType.into());
+    }
+    Ok(())
+}
+
+fn append(
+    partition: &Arc<Partition>,
+    mut checked: Checked,
+    given: &mut [u8],
+    now_ms: i64,
+) -> Result<AppendInfo, Refusal> {
+    let appended = partition.update(|replica| {
+        let epoch = match replica.check_leader(LeaderEpoch::NONE) {
+            Ok(epoch) => epoch,
+            Err(error) => return (Err(errors::of_replica(&error)), Vec::new()),
+        };
+        let append = LeaderAppend {
+            origin: AppendOrigin::Client,
+            leader_epoch: epoch,
+            guard: VerificationGuard::default(),
+            transaction_version: 0,
+            now_ms,
+        };
+        match replica.append(checked.bytes_mut(given), append) {
+            Ok((info, released)) => (Ok(info), released),
+            Err(error) => {
+                tracing::debug!(partition = %partition.id, %error, "refused a batch");
+                (Err(errors::of_append(&error)), Vec::new())
+            }
+        }
+    });
+    Ok(appended.unwrap_or(Err(ErrorCode::NotLeaderOrFollower))?)
+}
+
+/// Version 10: where the leader is, for partitions that this broker does not lead (KIP-951).
+fn add_leader_hints(
+    broker: &Broker,
+    image: &MetadataImage,
+    request: &Request,
+    response: &mut ProduceResponse<'static>,
+) {
+    if request.api_version < 10 {
+        return;
+    }
+    let mut nodes = std::collections::BTreeSet::new();
+    for topic in &mut response.responses {
+        let found = if request.api_version >= 13 {
+            image.topics().by_id(topic.topic_id)
+        } else {
+            image.topics().by_name(&topic.name)
+        };
+        let Some(found) = found else { continue };
+        for answer in &mut topic.partition_responses {
+            if answer.error_code != ErrorCode::NotLeaderOrFollower.code() {
+                continue;
+            }
+            let Some(partition) = found.partitions.get(&answer.index) else { continue };
+            answer.current_leader = LeaderIdAndEpoch {
+                leader_id: partition.leader.value(),
+                leader_epoch: partition.leader_epoch.value(),
+            };
+            nodes.insert(partition.leader);
+        }
+    }
+    let listener = &request.session.connection.listener;
+    response.node_endpoints = nodes
+        .into_iter()
+        .filter_map(|id| broker.endpoint_of(image, id, listener))
+        .map(|node| NodeEndpoint {
+            node_id: node.id,
+            host: node.host.into(),
+            port: node.port,
+            rack: node.rack.map(Cow::Owned),
+        })
+        .collect();
+}

@@ -1,0 +1,124 @@
+//! Makes a change of the metadata real on this broker: logs, leadership, configuration, coordinators
+//! (`BrokerMetadataPublisher`).
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use ottla_metadata::image::{LocalPartition, MetadataDelta, MetadataImage, ResourceKind};
+use ottla_storage::dir::Checkpoint;
+use ottla_types::TopicPartition;
+use tracing::{error, info};
+
+use crate::broker::Broker;
+use crate::internal_topics::CONSUMER_OFFSETS;
+
+/// Applies a delta. Logs of new partitions exist before the image is shown, so that whoever sees a topic can use it; logs of
+/// deleted ones go after it.
+pub(crate) fn publish(broker: &Arc<Broker>, delta: &MetadataDelta) {
+    let image = delta.image();
+    let changes = delta.changes();
+    let local = delta.local_changes(broker.node_id);
+    for partition in &local.leaders {
+        if let Err(failure) = ensure_replica(broker, image, partition) {
+            error!("cannot create a replica of {}-{}: {failure}", partition.topic, partition.index);
+        }
+    }
+    broker.set_image(image.clone());
+    for partition in &local.deleted {
+        delete(broker, partition);
+    }
+    if !local.deleted.is_empty() {
+        let which = [Checkpoint::RecoveryPoints, Checkpoint::LogStarts, Checkpoint::HighWatermarks];
+        broker.replicas.checkpoint(broker, &which);
+    }
+    for partition in &local.elected {
+        lead(broker, partition);
+    }
+    let mut brokers_changed = false;
+    let mut topics_changed = BTreeSet::new();
+    for resource in &changes.configs {
+        match resource.kind {
+            ResourceKind::Broker => brokers_changed = true,
+            ResourceKind::Topic => _ = topics_changed.insert(resource.name.to_string()),
+            _ => {}
+        }
+    }
+    if brokers_changed {
+        broker.reload_config(image);
+    }
+    if brokers_changed || !topics_changed.is_empty() {
+        update_settings(broker, image, |topic| brokers_changed || topics_changed.contains(topic));
+    }
+    let deleted: Vec<_> = changes
+        .topics
+        .iter()
+        .filter(|(_, change)| change.deleted)
+        .filter_map(|(id, _)| Some((delta.base().topics().by_id(*id)?.name.clone(), *id)))
+        .collect();
+    if !deleted.is_empty() {
+        broker.groups.topics_deleted(&deleted);
+    }
+}
+
+/// Takes up the leadership of everything that the image gives to this broker, at the start.
+pub(crate) fn publish_first(broker: &Arc<Broker>, image: &MetadataImage) {
+    broker.reload_config(image);
+    for topic in image.topics().iter() {
+        for (index, partition) in topic.partitions.iter() {
+            if partition.leader != broker.node_id {
+                continue;
+            }
+            let local = LocalPartition {
+                topic: topic.name.clone(),
+                topic_id: topic.id,
+                index: *index,
+                partition: Arc::clone(partition),
+            };
+            match ensure_replica(broker, image, &local) {
+                Ok(()) => lead(broker, &local),
+                Err(failure) => error!("cannot create a replica of {}-{index}: {failure}", topic.name),
+            }
+        }
+    }
+    broker.set_image(image.clone());
+}
+
+fn ensure_replica(
+    broker: &Broker,
+    image: &MetadataImage,
+    local: &LocalPartition,
+) -> Result<(), ottla_storage::dir::CreateError> {
+    if broker.partition(local.topic_id, local.index).is_some() {
+        return Ok(());
+    }
+    let id = TopicPartition { topic: local.topic.clone(), partition: local.index };
+    let dir_id = local.partition.directory(broker.node_id);
+    let partition = broker.replicas.create(broker, image, id, local.topic_id, dir_id)?;
+    broker.add_partition(partition);
+    Ok(())
+}
+
+fn lead(broker: &Broker, local: &LocalPartition) {
+    let Some(partition) = broker.partition(local.topic_id, local.index) else { return };
+    partition.update(|replica| ((), replica.lead(local.partition.leader_epoch)));
+    if local.topic.as_str() == CONSUMER_OFFSETS {
+        broker.groups.lead(partition);
+    }
+}
+
+fn delete(broker: &Broker, local: &LocalPartition) {
+    let Some(partition) = broker.remove_partition(local.topic_id, local.index) else { return };
+    if local.topic.as_str() == CONSUMER_OFFSETS {
+        broker.groups.resign(local.index);
+    }
+    info!(partition = %partition.id, "deleting the replica");
+    broker.replicas.delete(&partition);
+}
+
+fn update_settings(broker: &Arc<Broker>, image: &MetadataImage, is_affected: impl Fn(&str) -> bool) {
+    for partition in broker.partitions() {
+        if is_affected(&partition.id.topic) {
+            partition.update_settings(broker.topic_settings(image, &partition.id.topic));
+        }
+    }
+}

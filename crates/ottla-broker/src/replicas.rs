@@ -1,0 +1,248 @@
+//! The broker's replicas on its log directories: opening, creating, deleting, closing, and the duties in between.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use ottla_metadata::image::MetadataImage;
+use ottla_replica::Replica;
+use ottla_storage::dir::{
+    Admission, Checkpoint, CreateError, DirOffline, LoadJob, LogDir, LogDirs, LogKey, LogOwner, NewLog,
+    PlacedLog, StartError, write_checkpoints,
+};
+use ottla_storage::log::Log;
+use ottla_types::{NodeId, TopicPartition, Uuid};
+use tracing::{error, info, warn};
+
+use crate::broker::Broker;
+use crate::clock;
+use crate::flusher::Flusher;
+use crate::partition::Partition;
+use crate::random;
+use crate::waiter::wake_all;
+
+/// The log directories with a flusher thread each.
+pub(crate) struct Replicas {
+    dirs: Arc<LogDirs>,
+    flushers: BTreeMap<PathBuf, Arc<Flusher>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Replicas {
+    pub(crate) fn new(dirs: LogDirs) -> Self {
+        let dirs = Arc::new(dirs);
+        let mut flushers = BTreeMap::new();
+        let mut threads = Vec::new();
+        for (index, dir) in dirs.dirs().iter().enumerate() {
+            let flusher = Flusher::new(Arc::clone(dirs.fs()));
+            let running = Arc::clone(&flusher);
+            let thread = std::thread::Builder::new().name(format!("flusher-{index}"));
+            threads.push(thread.spawn(move || running.run()).expect("the operating system gives a thread"));
+            flushers.insert(dir.path().to_owned(), flusher);
+        }
+        Self { dirs, flushers, threads: Mutex::new(threads) }
+    }
+
+    /// The directories.
+    pub(crate) fn dirs(&self) -> &Arc<LogDirs> {
+        &self.dirs
+    }
+
+    /// Opens all logs of the node, each directory with its own threads; partitions that the metadata does not give to this
+    /// node are set aside.
+    pub(crate) fn load(
+        &self,
+        broker: &Broker,
+        image: &MetadataImage,
+        threads: usize,
+    ) -> Result<(), StartError> {
+        let loads = self.dirs.begin_loading(clock::now_ms())?;
+        let failure: Mutex<Option<StartError>> = Mutex::new(None);
+        std::thread::scope(|scope| {
+            for load in loads {
+                if !load.was_clean && !load.jobs.is_empty() {
+                    info!(dir = %load.dir.path().display(), "the last stop was not clean: recovering {} logs", load.jobs.len());
+                }
+                for stray in &load.strays {
+                    warn!("{} is a stray replica; it is kept and not served", stray.display());
+                }
+                let jobs = Arc::new(Mutex::new(load.jobs));
+                for _ in 0..threads {
+                    let (jobs, failure) = (Arc::clone(&jobs), &failure);
+                    scope.spawn(move || {
+                        while let Some(job) = pop(&jobs) {
+                            if let Err(error) = self.load_one(broker, image, job) {
+                                failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                                return;
+                            }
+                        }
+                    });
+                }
+            }
+        });
+        match failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    fn load_one(&self, broker: &Broker, image: &MetadataImage, job: LoadJob) -> Result<(), StartError> {
+        let settings = broker.topic_settings(image, &job.key().partition.topic);
+        let outcome = job.run(settings.log.clone(), random::u64(), clock::now_ms());
+        let is_stray = |id: &TopicPartition, topic_id| is_stray(image, broker.node_id, id, topic_id);
+        match self.dirs.admit(outcome, &is_stray, random::u128())? {
+            Admission::Admitted(placed, report) => {
+                for event in &report.events {
+                    warn!(partition = %placed.key.partition, "recovery: {event:?}");
+                }
+                if !placed.key.is_future {
+                    let topic_id = placed.log.topic_id().unwrap_or_default();
+                    broker.add_partition(self.partition(*placed, topic_id, settings));
+                }
+            }
+            Admission::SetAside(path) => {
+                warn!("a replica that this node should not have is now {}", path.display())
+            }
+            Admission::Failed(offline) => error!("{offline}"),
+        }
+        Ok(())
+    }
+
+    /// Creates the log of a new replica.
+    pub(crate) fn create(
+        &self,
+        broker: &Broker,
+        image: &MetadataImage,
+        id: TopicPartition,
+        topic_id: Uuid,
+        dir_id: Option<Uuid>,
+    ) -> Result<Arc<Partition>, CreateError> {
+        let settings = broker.topic_settings(image, &id.topic);
+        let placed = self.dirs.create(&NewLog {
+            key: LogKey::current(id),
+            topic_id,
+            is_new: true,
+            dir_id,
+            config: settings.log.clone(),
+            unique: random::u128(),
+            now_ms: clock::now_ms(),
+        })?;
+        Ok(self.partition(placed, topic_id, settings))
+    }
+
+    fn partition(
+        &self,
+        placed: PlacedLog,
+        topic_id: Uuid,
+        settings: crate::settings::TopicSettings,
+    ) -> Arc<Partition> {
+        let flusher = Arc::clone(&self.flushers[placed.dir.path()]);
+        let replica = Replica::new(placed.log, settings.durability);
+        Partition::new(placed.key.partition, topic_id, placed.dir, settings, replica, flusher)
+    }
+
+    /// Takes a partition's log out of service; its files go after `file.delete.delay.ms`.
+    pub(crate) fn delete(&self, partition: &Partition) {
+        let Some(placed) = take(partition) else { return };
+        if let Err(offline) = self.dirs.delete(placed, random::u128(), clock::now_ms()) {
+            error!(partition = %partition.id, "cannot delete the log: {offline}");
+        }
+    }
+
+    /// Writes checkpoints of all directories.
+    pub(crate) fn checkpoint(&self, broker: &Broker, which: &[Checkpoint]) {
+        for dir in self.dirs.online() {
+            if let Err(offline) = write_checkpoints(&self.dirs, dir, &Owner(broker), which) {
+                error!("{offline}");
+            }
+        }
+    }
+
+    /// Runs a duty on each directory.
+    pub(crate) fn each_dir(
+        &self,
+        broker: &Broker,
+        duty: impl Fn(&LogDirs, &Arc<LogDir>, &dyn LogOwner) -> Result<(), DirOffline>,
+    ) {
+        for dir in self.dirs.online() {
+            if let Err(offline) = duty(&self.dirs, dir, &Owner(broker)) {
+                error!("{offline}");
+            }
+        }
+    }
+
+    /// Ends the flushers and closes all logs, so that the next start finds a clean directory.
+    pub(crate) fn shut_down(&self, broker: &Broker, broker_epoch: Option<i64>) {
+        for flusher in self.flushers.values() {
+            flusher.close();
+        }
+        for thread in self.threads.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            if thread.join().is_err() {
+                error!("a flusher thread panicked");
+            }
+        }
+        let logs = broker.partitions().iter().filter_map(|partition| take(partition)).collect();
+        let shutdowns = self.dirs.begin_shutdown(logs);
+        std::thread::scope(|scope| {
+            for shutdown in shutdowns {
+                scope.spawn(move || {
+                    let path = shutdown.dir().path().to_owned();
+                    let closed = shutdown
+                        .write_high_watermarks()
+                        .and_then(|()| shutdown.close_logs(clock::now_ms()))
+                        .and_then(|()| shutdown.finish(broker_epoch));
+                    match closed {
+                        Ok(true) => {}
+                        Ok(false) => {
+                            warn!(dir = %path.display(), "not closed cleanly; the next start recovers")
+                        }
+                        Err(offline) => error!("{offline}"),
+                    }
+                });
+            }
+        });
+    }
+}
+
+fn pop(jobs: &Mutex<Vec<LoadJob>>) -> Option<LoadJob> {
+    jobs.lock().unwrap_or_else(PoisonError::into_inner).pop()
+}
+
+/// Takes the log away from a partition; whoever waits there is woken to find it gone.
+fn take(partition: &Partition) -> Option<PlacedLog> {
+    let (log, waiting) = partition.take()?.into_log();
+    wake_all(waiting);
+    Some(PlacedLog { key: LogKey::current(partition.id.clone()), dir: Arc::clone(&partition.dir), log })
+}
+
+/// Whether the metadata says that this node has no such replica.
+fn is_stray(image: &MetadataImage, node: NodeId, id: &TopicPartition, topic_id: Option<Uuid>) -> bool {
+    let Some(found) = topic_id else { return true };
+    let partition = image.topics().partition(found, id.partition);
+    image.topics().id(&id.topic) != Some(found) || !partition.is_some_and(|p| p.replicas.contains(&node))
+}
+
+/// The broker lends its logs for duties.
+struct Owner<'a>(&'a Broker);
+
+impl LogOwner for Owner<'_> {
+    fn with_log(&self, key: &LogKey, work: &mut dyn FnMut(&mut Log)) {
+        if key.is_future {
+            return;
+        }
+        let Some(topic_id) = self.0.image().topics().id(&key.partition.topic) else { return };
+        let Some(partition) = self.0.partition(topic_id, key.partition.partition) else { return };
+        let released = partition.with(|replica| {
+            work(replica.log_mut());
+            replica.advance()
+        });
+        wake_all(released.unwrap_or_default());
+    }
+}
+
+impl std::fmt::Debug for Replicas {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Replicas({} directories)", self.flushers.len())
+    }
+}

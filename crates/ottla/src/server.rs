@@ -1,0 +1,144 @@
+//! `ottla server`: runs a node until it is told to stop.
+
+use std::io::IsTerminal as _;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use ottla_broker::{Node, Started};
+use ottla_config::{BrokerConfig, Sources, parse_override};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+/// Exit code of a bad command line or configuration.
+const BAD_CONFIG: u8 = 2;
+
+/// Reads the configuration of a node; what is wrong with it is printed, with what is allowed.
+///
+/// # Errors
+/// The exit code of a bad configuration.
+pub(crate) fn load_config(file: Option<&Path>, overrides: &[String]) -> Result<BrokerConfig, ExitCode> {
+    let bad = |message: String| {
+        eprintln!("error: {message}");
+        ExitCode::from(BAD_CONFIG)
+    };
+    let text = match file {
+        None => None,
+        Some(path) => match std::fs::read_to_string(path) {
+            Ok(text) => Some(text),
+            Err(error) => return Err(bad(format!("cannot read {}: {error}", path.display()))),
+        },
+    };
+    let mut parsed = Vec::with_capacity(overrides.len());
+    for argument in overrides {
+        parsed.push(parse_override(argument).map_err(|error| bad(error.to_string()))?);
+    }
+    let sources = Sources { properties: text.as_deref(), overrides: &parsed };
+    match BrokerConfig::load(sources) {
+        Ok((config, warnings)) => {
+            for warning in warnings {
+                eprintln!("warning: {warning}");
+            }
+            Ok(config)
+        }
+        Err(errors) => {
+            for error in errors {
+                eprintln!("error: {error}");
+            }
+            Err(ExitCode::from(BAD_CONFIG))
+        }
+    }
+}
+
+/// Runs a node until SIGINT or SIGTERM. `log` is a filter as `RUST_LOG` has it.
+pub(crate) fn run(file: Option<&Path>, overrides: &[String], log: &str) -> ExitCode {
+    let config = match load_config(file, overrides) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    start_logging(log);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start threads: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    runtime.block_on(serve(config))
+}
+
+fn start_logging(filter: &str) {
+    let filter = tracing_subscriber::EnvFilter::try_new(filter).unwrap_or_else(|error| {
+        eprintln!("warning: --log {filter}: {error}; using 'info'");
+        tracing_subscriber::EnvFilter::new("info")
+    });
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+}
+
+async fn serve(config: BrokerConfig) -> ExitCode {
+    let (failed, mut failure) = mpsc::unbounded_channel();
+    let node = match Node::start(config, move || _ = failed.send(())).await {
+        Ok(node) => node,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            return ExitCode::FAILURE;
+        }
+    };
+    announce(node.started());
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        eprintln!("error: cannot listen for signals");
+        return ExitCode::FAILURE;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        // Sent only when the controller failed, not when it stopped.
+        Some(()) = failure.recv() => {
+            eprintln!("error: the node cannot go on; see the log above");
+            return ExitCode::FAILURE;
+        }
+    }
+    eprintln!("stopping (again Ctrl-C to stop at once)");
+    tokio::select! {
+        stopped = node.stop() => match stopped {
+            Ok(()) => {
+                eprintln!("stopped");
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                eprintln!("error: {error:#}");
+                ExitCode::FAILURE
+            }
+        },
+        _ = interrupt.recv() => {
+            eprintln!("stopped at once; the next start recovers the logs");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The first thing a user sees: what listens where, where the data is, how long it took.
+fn announce(started: &Started) {
+    let Started { cluster_id, node_id, listeners, log_dirs, topics, partitions, formatted, took } = started;
+    println!("ottla {}: node {node_id} of cluster {cluster_id}", env!("CARGO_PKG_VERSION"));
+    for (name, bound, advertised) in listeners {
+        println!("  {name:<10} listens on {bound}, clients connect to {advertised}");
+    }
+    for dir in log_dirs {
+        let shown = std::path::absolute(dir).unwrap_or_else(|_| dir.clone());
+        let state = if *formatted { "formatted just now" } else { "opened" };
+        println!("  data       in {} ({state})", shown.display());
+    }
+    println!("  holds      {topics} topics, {partitions} partitions");
+    println!("ready in {}", shown_duration(*took));
+}
+
+fn shown_duration(took: Duration) -> String {
+    if took < Duration::from_secs(10) { format!("{} ms", took.as_millis()) } else { format!("{:.1} s", took.as_secs_f64()) }
+}
