@@ -112,13 +112,14 @@ impl Controller {
         self.active
     }
 
-    /// Takes up the leadership: the sessions of all unfenced brokers start anew.
-    pub fn activate(&mut self, now_ms: TimestampMs) {
+    /// Takes up the leadership: the sessions of all unfenced brokers start anew, except that of the broker in this very
+    /// process, whose former incarnation ended with the former process: it may register again at once.
+    pub fn activate(&mut self, now_ms: TimestampMs, local_broker: Option<NodeId>) {
         self.active = true;
         self.heartbeats = Heartbeats::new(self.settings.session_timeout_ms);
         for broker in self.image.cluster().brokers() {
             self.heartbeats.register(broker.id, broker.fenced);
-            if !broker.fenced {
+            if !broker.fenced && Some(broker.id) != local_broker {
                 self.heartbeats.contact(broker.id, broker.epoch, now_ms);
             }
         }

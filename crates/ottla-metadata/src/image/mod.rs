@@ -16,9 +16,6 @@ mod quotas;
 mod security;
 mod topics;
 
-#[cfg(test)]
-pub(crate) mod tests;
-
 use ottla_protocol::messages::MetadataRecord;
 use ottla_types::{BrokerEpoch, LeaderEpoch, NodeId, Offset, TimestampMs};
 

@@ -148,7 +148,8 @@ impl Cluster {
             "activate" => self.activate(&args),
             "restart" => {
                 self.controller = self.restarted(self.controller.image().clone());
-                self.controller.activate(self.now_ms);
+                let local = args.named.get("local").map(|id| NodeId(id.parse().unwrap()));
+                self.controller.activate(self.now_ms, local);
                 Vec::new()
             }
             "wait" => {
@@ -208,7 +209,7 @@ impl Cluster {
         if args.flag("no-elr") {
             levels.remove("eligible.leader.replicas.version");
         }
-        self.controller.activate(self.now_ms);
+        self.controller.activate(self.now_ms, None);
         let decision = self.controller.activation(&bootstrap_records(&levels)).unwrap();
         self.accept(decision, |()| Vec::new())
     }
