@@ -8,5 +8,7 @@ mod basics;
 mod crash;
 #[path = "log/kafka.rs"]
 mod kafka;
+#[path = "log/model.rs"]
+mod model;
 #[path = "log/support.rs"]
 mod support;

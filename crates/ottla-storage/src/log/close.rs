@@ -43,6 +43,7 @@ impl Log {
             log.sync_epochs()
         })?;
         self.flush(now_ms)?;
+        self.active_mut().indexes_unsynced = false;
         for segment in &mut self.segments {
             segment.drop_handles()?;
         }

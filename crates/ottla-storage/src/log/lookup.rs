@@ -28,8 +28,13 @@ impl Log {
     /// The disk, or a batch that cannot be read.
     pub fn find_timestamp(&self, timestamp: TimestampMs) -> Result<Option<FoundTimestamp>, LogError> {
         for segment in &self.segments {
-            if segment.largest_timestamp(self.fs.as_ref())? >= timestamp {
-                return self.find_in_segment(segment, timestamp);
+            if segment.largest_timestamp(self.fs.as_ref())? < timestamp {
+                continue;
+            }
+            // Kafka stops at the first such segment even if the record in question lies below the log start.
+            let found = self.find_in_segment(segment, timestamp)?;
+            if found.is_some() {
+                return Ok(found);
             }
         }
         Ok(None)

@@ -167,14 +167,16 @@ impl Log {
     }
 
     /// What belongs in `recovery-point-offset-checkpoint`: after a crash, segments wholly below it are not read.
+    ///
+    /// It never lies beyond a segment whose indexes may be lost in a crash, so that they are rebuilt; in particular it stays
+    /// below the log end while the active segment is written to, because the next segment may begin there.
     pub fn recovery_point(&self) -> Offset {
-        let inactive = self.segments.len().saturating_sub(1);
-        let unsynced = self.segments.iter().take(inactive).position(|segment| segment.indexes_unsynced);
-        match unsynced.and_then(|at| self.segments.get(at + 1)) {
-            // Its indexes may be lost: the checkpoint must point into this segment, so that they are rebuilt.
-            Some(next) => self.durable.min(next.base - 1),
-            None => self.durable,
-        }
+        let Some(at) = self.segments.iter().position(|segment| segment.indexes_unsynced && segment.size > 0)
+        else {
+            return self.durable;
+        };
+        let end = self.segments.get(at + 1).map_or(self.log_end, |next| next.base);
+        self.durable.min(end - 1)
     }
 
     /// What belongs in `log-start-offset-checkpoint`, if anything: only a start inside of the first segment is not evident.

@@ -58,7 +58,7 @@ pub(crate) struct Segment {
     /// Counts changes of the `.log` file; it is durable when `synced_changes` has caught up.
     pub(crate) changes: u64,
     pub(crate) synced_changes: u64,
-    /// Whether indexes may differ from what is durable. Only matters once the segment is not active any more.
+    /// Whether the indexes on disk may lack something that memory has, or may lose it in a crash.
     pub(crate) indexes_unsynced: bool,
     touched: AtomicBool,
     idle_since_ms: i64,
@@ -217,6 +217,7 @@ impl Segment {
         let written = self.log_file(fs)?.write_at(bytes, u64::from(self.size));
         written.map_err(|e| LogError::io("write", &self.path(files::LOG))(e))?;
         self.changes += 1;
+        self.indexes_unsynced = true;
         self.modified_ms = now_ms;
         let mut position = self.size;
         for batch in batches {
