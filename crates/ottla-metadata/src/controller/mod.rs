@@ -112,16 +112,23 @@ impl Controller {
         self.active
     }
 
-    /// Takes up the leadership: the sessions of all unfenced brokers start anew, except that of the broker in this very
-    /// process, whose former incarnation ended with the former process: it may register again at once.
-    pub fn activate(&mut self, now_ms: TimestampMs, local_broker: Option<NodeId>) {
+    /// Takes up the leadership: the sessions of all unfenced brokers start anew.
+    pub fn activate(&mut self, now_ms: TimestampMs) {
         self.active = true;
         self.heartbeats = Heartbeats::new(self.settings.session_timeout_ms);
         for broker in self.image.cluster().brokers() {
             self.heartbeats.register(broker.id, broker.fenced);
-            if !broker.fenced && Some(broker.id) != local_broker {
+            if !broker.fenced {
                 self.heartbeats.contact(broker.id, broker.epoch, now_ms);
             }
+        }
+    }
+
+    /// Ends a broker's session, after [`Controller::activate`]: of the broker in this very process, whose former incarnation
+    /// ended with the former process. It may then register again at once.
+    pub fn end_session(&mut self, broker: NodeId) {
+        if let Some(registered) = self.image.cluster().broker(broker) {
+            self.heartbeats.expire(broker, registered.epoch);
         }
     }
 

@@ -148,8 +148,10 @@ impl Cluster {
             "activate" => self.activate(&args),
             "restart" => {
                 self.controller = self.restarted(self.controller.image().clone());
-                let local = args.named.get("local").map(|id| NodeId(id.parse().unwrap()));
-                self.controller.activate(self.now_ms, local);
+                self.controller.activate(self.now_ms);
+                if let Some(id) = args.named.get("local") {
+                    self.controller.end_session(NodeId(id.parse().unwrap()));
+                }
                 Vec::new()
             }
             "wait" => {
@@ -209,7 +211,7 @@ impl Cluster {
         if args.flag("no-elr") {
             levels.remove("eligible.leader.replicas.version");
         }
-        self.controller.activate(self.now_ms, None);
+        self.controller.activate(self.now_ms);
         let decision = self.controller.activation(&bootstrap_records(&levels)).unwrap();
         self.accept(decision, |()| Vec::new())
     }

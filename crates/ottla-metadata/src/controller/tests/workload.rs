@@ -37,7 +37,7 @@ impl Workload {
             now_ms: 1_000,
             serial: 0,
         };
-        workload.controller.activate(0, None);
+        workload.controller.activate(0);
         let levels = default_levels(MetadataVersion::LATEST);
         let decision = workload.controller.activation(&bootstrap_records(&levels)).unwrap();
         workload.accept(decision.records);
