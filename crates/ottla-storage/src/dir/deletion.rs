@@ -26,12 +26,8 @@ impl LogDirs {
     /// # Errors
     /// The rename failed, or the directory was offline: the log will be back at the next start.
     pub fn delete(&self, placed: PlacedLog, unique: u128, now_ms: i64) -> Result<(), DirOffline> {
-        let PlacedLog { key, dir, log } = placed;
-        self.leave(&key, &dir);
-        let name = partition_dir_name(&key.partition, PartitionDirKind::Deleted, unique);
-        let path = rename_in(&dir, log.dir(), &name)?;
-        self.state().doomed.push_back(Doomed { dir, path, since_ms: now_ms });
-        Ok(())
+        self.leave(&placed.key, &placed.dir);
+        self.doom(&placed, unique, now_ms)
     }
 
     /// Takes a log out of service that the metadata does not know, and keeps its files: its directory is renamed `-stray`.
@@ -64,19 +60,30 @@ impl LogDirs {
         let name = partition_dir_name(&key.partition, PartitionDirKind::Current, unique);
         let path = rename_in(&future.dir, future.log.dir(), &name)?;
         future.log.renamed_to(&path);
+        let last = Some(CheckpointEntry::of(&future.log));
+        {
+            let mut state = self.state();
+            state.leave(&future.key);
+            state.enter(key.clone(), Place { dir: Arc::clone(&future.dir), last });
+        }
         if let Some(current) = current.take() {
             future.log.set_high_watermark(current.log.high_watermark());
-            let old_dir = Arc::clone(&current.dir);
-            // It fails only by taking its directory offline, which is known to whom it concerns.
-            let _ = self.delete(current, unique, now_ms);
-            move_cleaner_offset(&key, &old_dir, &future.dir);
+            current.dir.stale().add(&key.partition);
+            // Should it fail, that has taken its directory offline, and the partition has left it.
+            let _ = self.doom(&current, unique, now_ms);
+            move_cleaner_offset(&key, &current.dir, &future.dir);
         }
-        let mut state = self.state();
-        state.places.remove(&future.key);
-        let last = Some(CheckpointEntry::of(&future.log));
-        state.places.insert(key.clone(), Place { dir: Arc::clone(&future.dir), last });
         future.key = key;
         Ok(future)
+    }
+
+    /// Renames the log's directory to one that is to be removed.
+    fn doom(&self, placed: &PlacedLog, unique: u128, now_ms: i64) -> Result<(), DirOffline> {
+        let PlacedLog { key, dir, log } = placed;
+        let name = partition_dir_name(&key.partition, PartitionDirKind::Deleted, unique);
+        let path = rename_in(dir, log.dir(), &name)?;
+        self.state().doomed.push_back(Doomed { dir: Arc::clone(dir), path, since_ms: now_ms });
+        Ok(())
     }
 
     /// The log is not there any more, as far as checkpoints and new logs are concerned. Another log of the partition may be
@@ -84,7 +91,7 @@ impl LogDirs {
     fn leave(&self, key: &LogKey, dir: &LogDir) {
         let mut state = self.state();
         // In this order: a checkpoint that is collected knowing the second must not contain the first.
-        state.places.remove(key);
+        state.leave(key);
         dir.stale().add(&key.partition);
     }
 

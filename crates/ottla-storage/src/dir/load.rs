@@ -175,7 +175,7 @@ impl LogDirs {
             });
         }
         let last = Some(CheckpointEntry::of(&log));
-        state.places.insert(key.clone(), Place { dir: Arc::clone(&dir), last });
+        state.enter(key.clone(), Place { dir: Arc::clone(&dir), last });
         Ok(Admission::Admitted(Box::new(PlacedLog { key, dir, log }), report))
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicIsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use ottla_types::{TopicPartition, Uuid};
@@ -51,6 +52,7 @@ pub struct LogDir {
     lock: Mutex<Option<FileLock>>,
     loading: Mutex<Loading>,
     names: RwLock<()>,
+    log_count: AtomicIsize,
     /// Held from collecting the offsets of a checkpoint until they are written.
     collecting: Mutex<()>,
     stale: StaleOffsets,
@@ -82,6 +84,7 @@ impl LogDir {
             lock: Mutex::new(None),
             loading: Mutex::default(),
             names: RwLock::default(),
+            log_count: AtomicIsize::new(0),
             collecting: Mutex::default(),
             stale: StaleOffsets::default(),
             checkpoints: [
@@ -106,6 +109,15 @@ impl LogDir {
     /// The file system it is in.
     pub fn fs(&self) -> &Arc<dyn Fs> {
         &self.fs
+    }
+
+    /// Number of logs in it, future ones and those about to be created included.
+    pub fn log_count(&self) -> usize {
+        usize::try_from(self.log_count.load(Ordering::Relaxed)).unwrap_or(0)
+    }
+
+    pub(super) fn count_log(&self, change: isize) {
+        self.log_count.fetch_add(change, Ordering::Relaxed);
     }
 
     /// Whether it works.
@@ -149,7 +161,7 @@ impl LogDir {
     /// Keeps partition directories from being renamed (deleted, set aside, promoted) while the guard lives. A flusher takes
     /// it before [`Log::begin_flush`](crate::log::Log::begin_flush) and lets go after
     /// [`Log::complete_flush`](crate::log::Log::complete_flush): a flush writes by path, and must not write into what has
-    /// come to bear the old name. Do not wait for it with a log's lock held.
+    /// come to bear the old name. Do not wait for it with a log's lock held, nor while you have one already.
     pub fn hold_names(&self) -> NamesHeld<'_> {
         NamesHeld { _guard: self.names.read().unwrap_or_else(PoisonError::into_inner) }
     }

@@ -98,6 +98,23 @@ impl LogKey {
     }
 }
 
+impl State {
+    /// Notes that a log is, or is about to be, in a directory; it may have been in another before.
+    pub(super) fn enter(&mut self, key: LogKey, place: Place) {
+        place.dir.count_log(1);
+        if let Some(before) = self.places.insert(key, place) {
+            before.dir.count_log(-1);
+        }
+    }
+
+    /// Notes that a log is gone.
+    pub(super) fn leave(&mut self, key: &LogKey) {
+        if let Some(before) = self.places.remove(key) {
+            before.dir.count_log(-1);
+        }
+    }
+}
+
 impl LogDirs {
     pub(super) fn new(
         fs: Arc<dyn Fs>,
@@ -208,7 +225,7 @@ impl LogDirs {
         let keys = self.logs_in(dir);
         let mut state = self.state();
         for key in &keys {
-            state.places.remove(key);
+            state.leave(key);
         }
         keys
     }
@@ -223,7 +240,7 @@ impl LogDirs {
         for dir in self.candidates(new)? {
             self.reserve(&new.key, &dir)?;
             if let Err(offline) = dir.drop_stale_offsets(&new.key.partition) {
-                self.state().places.remove(&new.key);
+                self.state().leave(&new.key);
                 last = Some(offline);
                 continue;
             }
@@ -239,7 +256,7 @@ impl LogDirs {
             match Log::open(Arc::clone(&self.fs), &dir.path().join(name), new.config.clone(), open) {
                 Ok((log, _)) => return Ok(PlacedLog { key: new.key.clone(), dir, log }),
                 Err(error) => {
-                    self.state().places.remove(&new.key);
+                    self.state().leave(&new.key);
                     if matches!(error, LogError::InconsistentTopicId { .. }) {
                         return Err(CreateError::Log(error));
                     }
@@ -263,9 +280,8 @@ impl LogDirs {
         }
         let state = self.state();
         let open = |dir: &Arc<LogDir>| dir.id().is_none_or(|id| !state.cordoned.contains(&id));
-        let count = |dir: &Arc<LogDir>| state.places.values().filter(|at| Arc::ptr_eq(&at.dir, dir)).count();
         let mut dirs: Vec<(usize, Arc<LogDir>)> =
-            self.online().filter(|dir| open(dir)).map(|dir| (count(dir), Arc::clone(dir))).collect();
+            self.online().filter(|dir| open(dir)).map(|dir| (dir.log_count(), Arc::clone(dir))).collect();
         if dirs.is_empty() {
             // All cordoned: the replica was assigned before that, so some directory must take it.
             dirs.extend(self.online().take(1).map(|dir| (0, Arc::clone(dir))));
@@ -279,7 +295,7 @@ impl LogDirs {
         if state.places.contains_key(key) {
             return Err(CreateError::Exists(key.partition.clone()));
         }
-        state.places.insert(key.clone(), Place { dir: Arc::clone(dir), last: None });
+        state.enter(key.clone(), Place { dir: Arc::clone(dir), last: None });
         Ok(())
     }
 

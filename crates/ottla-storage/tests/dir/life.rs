@@ -82,7 +82,9 @@ fn checkpoints_have_what_the_logs_say() {
     let dir = &node.dirs.dirs()[0];
     write_checkpoints(&node.dirs, dir, &node, &WRITTEN).unwrap();
     let read = |name| checkpoint(&fs, "/a", name);
-    assert_eq!(read("recovery-point-offset-checkpoint"), offsets(&[("t", 0, 5), ("t", 2, 0)]));
+    let recovery_point = node.logs.lock().unwrap()[&key("t", 0)].log.recovery_point();
+    assert!(recovery_point > Offset(0));
+    assert_eq!(read("recovery-point-offset-checkpoint"), offsets(&[("t", 0, recovery_point.0), ("t", 2, 0)]));
     assert_eq!(read("log-start-offset-checkpoint"), offsets(&[("t", 2, 2)]));
     assert_eq!(read("replication-offset-checkpoint"), offsets(&[("t", 0, 5), ("t", 2, 5)]));
     assert!(!names(&fs, "/b").iter().any(|name| name.contains("checkpoint")));
@@ -295,4 +297,22 @@ fn a_failed_append_or_checkpoint_takes_only_its_directory_offline() {
         write_checkpoints(&node.dirs, b, &node, &WRITTEN).unwrap();
         assert!(!a.is_online() && b.is_online());
     }
+}
+
+#[test]
+fn a_deletion_waits_for_a_flush_under_way() {
+    let fs = formatted(&["/a"]);
+    let node = Node::start(&fs, &["/a"]).unwrap();
+    node.create("t", 0).unwrap();
+    let dir = &node.dirs.dirs()[0];
+    let (done, deleted) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        let names_held = dir.hold_names();
+        scope.spawn(|| done.send(node.delete("t", 0)).unwrap());
+        assert!(deleted.recv_timeout(std::time::Duration::from_millis(50)).is_err());
+        assert!(names(&fs, "/a").contains(&"t-0".to_owned()));
+        drop(names_held);
+        deleted.recv().unwrap().unwrap();
+    });
+    assert!(!names(&fs, "/a").contains(&"t-0".to_owned()));
 }
