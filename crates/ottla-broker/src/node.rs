@@ -33,6 +33,10 @@ use crate::replicas::Replicas;
 /// How long a stop waits for requests under way.
 const DRAIN: Duration = Duration::from_secs(3);
 
+/// How often a stopping broker asks the controller to take its partitions away, and the pause between (Kafka's 50 ms).
+const GOODBYES: usize = 40;
+const GOODBYE_PAUSE: Duration = Duration::from_millis(50);
+
 /// What a started node tells its operator.
 #[derive(Clone, Debug)]
 pub struct Started {
@@ -344,9 +348,13 @@ fn lead(
     })?;
     let node_id = config.node().node_id;
     let settings = Settings::new(node_id, cluster_id, vec![node_id], Arc::clone(config));
+    let session_timeout_ms = settings.session_timeout_ms;
     let mut controller = Controller::new(settings);
     controller.load(log.image().clone());
-    controller.activate(now_ms);
+    // Nobody talked to this controller yet, and this node's own broker of before is certainly gone: all sessions are over.
+    controller.activate(now_ms - session_timeout_ms - 1);
+    // After a crash the broker of this process is still registered as running; it is not.
+    controller.end_session(node_id);
     let mut bootstrap = log.bootstrap()?;
     if bootstrap.is_empty() {
         bootstrap = ottla_metadata::controller::bootstrap_records(&default_levels(MetadataVersion::LATEST));
@@ -355,7 +363,14 @@ fn lead(
     info!("leading the metadata quorum in epoch {}", log.epoch());
     let mut runtime = Runtime::new(controller, log);
     runtime.settle(&activation)?;
-    Ok(runtime)
+    loop {
+        let fencing = runtime.controller().fence_stale_broker(now_ms);
+        let fencing = fencing.map_err(|error| anyhow::anyhow!("fencing stale brokers: {error:?}"))?;
+        runtime.settle(&fencing)?;
+        if !fencing.reply {
+            return Ok(runtime);
+        }
+    }
 }
 
 /// Registers this node's broker with the controller, fenced.
@@ -432,15 +447,23 @@ async fn unfence(broker: &Broker) -> anyhow::Result<()> {
 
 /// Tells the controller that the broker goes; returns the epoch for the clean-shutdown marker.
 async fn leave(broker: &Broker) -> Option<i64> {
-    let request = heartbeat(broker, true);
-    let epoch = request.broker_epoch;
-    match broker.controller.heartbeat(request).await {
-        Ok(response) if response.error_code == 0 => {}
-        Ok(response) => warn!(
-            "the controller answered the goodbye with {}",
-            ErrorCode::from_code(response.error_code).name()
-        ),
-        Err(_) => warn!("the controller stopped before the broker"),
+    let epoch = heartbeat(broker, true).broker_epoch;
+    for _ in 0..GOODBYES {
+        match broker.controller.heartbeat(heartbeat(broker, true)).await {
+            Ok(response) if response.error_code == 0 && response.should_shut_down => break,
+            Ok(response) if response.error_code == 0 => tokio::time::sleep(GOODBYE_PAUSE).await,
+            Ok(response) => {
+                warn!(
+                    "the controller answered the goodbye with {}",
+                    ErrorCode::from_code(response.error_code).name()
+                );
+                break;
+            }
+            Err(_) => {
+                warn!("the controller stopped before the broker");
+                break;
+            }
+        }
     }
     (epoch >= 0).then_some(epoch)
 }
