@@ -353,8 +353,6 @@ fn lead(
     controller.load(log.image().clone());
     // Nobody talked to this controller yet, and this node's own broker of before is certainly gone: all sessions are over.
     controller.activate(now_ms - session_timeout_ms - 1);
-    // After a crash the broker of this process is still registered as running; it is not.
-    controller.end_session(node_id);
     let mut bootstrap = log.bootstrap()?;
     if bootstrap.is_empty() {
         bootstrap = ottla_metadata::controller::bootstrap_records(&default_levels(MetadataVersion::LATEST));
