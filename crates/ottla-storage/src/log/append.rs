@@ -269,7 +269,7 @@ impl Log {
     fn verify_log_end(&mut self) -> Result<(), LogError> {
         if self.log_end_unverified {
             let found = self.active().next_offset(self.fs.as_ref())?;
-            // It may end earlier: truncation can leave the log's end behind a gap.
+            // It may end earlier: truncation by Kafka can leave the log's end behind a gap.
             if found > self.log_end {
                 let what =
                     format!("the log ends at {found}, but the last producer snapshot says {}", self.log_end);

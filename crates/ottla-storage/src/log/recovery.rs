@@ -38,12 +38,21 @@ impl Log {
         };
         let mut at = 0;
         while let Some(segment) = self.segments.get(at) {
-            if at >= unflushed || damaged.contains(&segment.base) {
+            let is_last = at + 1 == self.segments.len();
+            if damaged.contains(&segment.base)
+                || (at >= unflushed && !(is_last && self.ends_at_recovery_point(at, open)))
+            {
                 self.recover_segment(at, at >= unflushed, open, report)?;
             }
             at += 1;
         }
         Ok(())
+    }
+
+    /// Whether nothing lies above the recovery point, so that the last segment is as it was when it was synced: an idle log
+    /// is not read in a start after a crash. Any doubt is a no.
+    fn ends_at_recovery_point(&self, at: usize, open: &LogOpen) -> bool {
+        self.segments[at].ends_at(self.fs.as_ref(), open.recovery_point).unwrap_or(false)
     }
 
     /// Reads one segment. If it is among the unflushed ones and its end is bad or missing, the segments after it go.
@@ -80,6 +89,14 @@ impl Log {
         }
         segment.seal(fs.as_ref())?;
         segment.changes += 1;
+        if found.next_offset <= open.recovery_point {
+            // The next segment may begin at the recovery point, and then this one is not looked at again.
+            segment.sync_log(fs.as_ref())?;
+            for file in segment.index_files(fs.as_ref())? {
+                file.sync_data().map_err(LogError::io("sync", &self.dir))?;
+            }
+            segment.indexes_unsynced = false;
+        }
         report.events.push(LoadEvent::RecoveredSegment { base, size_bytes: u64::from(found.valid_bytes) });
         segment.drop_handles()?;
         self.take_snapshot()

@@ -13,10 +13,10 @@ use ottla_types::{NO_TIMESTAMP, Offset, TimestampMs};
 use super::config::LogConfig;
 use super::error::LogError;
 use super::files;
-use super::offset_index::{OffsetIndex, OffsetPosition};
-use super::scan::{HeaderScan, ScanError};
+use super::offset_index::{self, OffsetIndex, OffsetPosition};
+use super::scan::{BatchScan, HeaderScan, ScanError};
 use super::segment_cache::{Opened, SegmentCache};
-use super::time_index::{TimeIndex, TimestampOffset};
+use super::time_index::{self, TimeIndex, TimestampOffset};
 use super::txn_index::{AbortedTxn, TxnIndex};
 use crate::fs::{Fs, FsFile, OpenMode};
 
@@ -382,13 +382,35 @@ impl Segment {
         Ok(next)
     }
 
-    /// Drops batches from the one that contains `offset` on; returns the first that was cut.
-    pub(crate) fn truncate_to(
-        &mut self,
-        fs: &dyn Fs,
-        offset: Offset,
-        now_ms: i64,
-    ) -> Result<Option<BatchPosition>, LogError> {
+    /// Whether the segment is whole and ends at `offset`: its indexes have no room left over, and the batches after the last
+    /// index entry are sound.
+    pub(crate) fn ends_at(&self, fs: &dyn Fs, offset: Offset) -> Result<bool, LogError> {
+        let mut cache = self.cache();
+        let opened = cache.offset_index(fs, self)?;
+        let start = opened.index.last().map_or(0, |last| last.position);
+        let index_len = opened.file.len().map_err(LogError::io("read", &self.path(files::INDEX)))?;
+        let mut exact = index_len == opened.index.entries() * offset_index::ENTRY_LEN;
+        let opened = cache.time_index(fs, self)?;
+        let index_len = opened.file.len().map_err(LogError::io("read", &self.path(files::TIME_INDEX)))?;
+        exact &= index_len == opened.index.entries() * time_index::ENTRY_LEN;
+        if !exact || (self.size > 0 && start >= self.size) {
+            return Ok(false);
+        }
+        let file = cache.log_file(fs, self)?;
+        drop(cache);
+        let mut end = self.base;
+        let mut scan = BatchScan::new(file.as_ref(), u64::from(start), u64::from(self.size));
+        while let Some((_, batch)) = scan.next().map_err(|e| self.scan_error(e))? {
+            if batch.verify_crc().is_err() || batch.base_offset() < end {
+                return Ok(false);
+            }
+            end = batch.next_offset();
+        }
+        Ok(end == offset)
+    }
+
+    /// Drops batches from the one that contains `offset` on.
+    pub(crate) fn truncate_to(&mut self, fs: &dyn Fs, offset: Offset, now_ms: i64) -> Result<(), LogError> {
         let cut = self.locate(fs, offset)?;
         let (index_path, time_path) = (self.path(files::INDEX), self.path(files::TIME_INDEX));
         let (log_path, txn_path) = (self.path(files::LOG), self.path(files::TXN_INDEX));
@@ -423,7 +445,7 @@ impl Segment {
         }
         let largest = self.read_largest_timestamp(fs)?;
         self.cache_mut().max_timestamp = Some(largest);
-        Ok(cut)
+        Ok(())
     }
 
     /// The largest timestamp, from the time index and the batches after its last entry.

@@ -5,8 +5,8 @@ use ottla_types::Offset;
 use super::{Log, LogError};
 
 impl Log {
-    /// Drops every batch that has a record at or above `target`; the log then ends at `target`, or at the start of the batch
-    /// that contained it. Returns whether the log became shorter; then the recovery point may have moved down, and its
+    /// Drops every batch that has a record at or above `target`; the log then ends after the last batch that is left,
+    /// which is `target` unless that lies inside of a batch or a gap. Returns whether the log became shorter; then the recovery point may have moved down, and its
     /// checkpoint should be written at once.
     ///
     /// Unlike Kafka's, a cut is durable when this returns, which costs a few syncs: otherwise a crash could bring a part of the
@@ -30,10 +30,10 @@ impl Log {
             let keep = log.segments.partition_point(|segment| segment.base <= target);
             log.remove_segments_from(keep, now_ms, true)?;
             let fs = log.fs.clone();
-            let cut = log.active_mut().truncate_to(fs.as_ref(), target, now_ms)?;
+            log.active_mut().truncate_to(fs.as_ref(), target, now_ms)?;
             log.active_mut().sync_log(fs.as_ref())?;
-            // Kafka lets the log go on at the target even if the batch around it is gone, which would leave a gap.
-            let end = cut.map_or(target, |batch| batch.base_offset.min(target));
+            // Kafka lets the log go on at the target, and forgets that when it is opened again.
+            let end = log.active().next_offset(fs.as_ref())?;
             log.cut(end);
             log.epochs.truncate_from_end(end);
             log.sync_epochs()?;

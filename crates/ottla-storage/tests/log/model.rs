@@ -112,12 +112,6 @@ impl Run {
             ..opening(clean, Offset(0))
         };
         self.log = open_with(&self.fs, config(self.gaps), open).0;
-        // A gap at the end, which truncation may leave, is forgotten.
-        let end = self.log.log_end_offset().0;
-        if self.gaps && end < self.model.end {
-            assert!(self.model.batches.iter().all(|batch| header(batch).last_offset().0 < end));
-            self.cut(end);
-        }
         self.log.set_high_watermark(Offset(self.model.watermark));
     }
 
@@ -222,7 +216,8 @@ impl Run {
                 self.log.delete_old_segments(now, 3).unwrap();
                 self.model.start = self.log.log_start_offset().0;
                 self.log.delete_expired_files(now).unwrap();
-                self.model.batches.retain(|batch| header(batch).last_offset() >= self.log.log_start_offset());
+                let first = self.log.segment_base_offsets().next().unwrap();
+                self.model.batches.retain(|batch| header(batch).base_offset() >= first);
                 // A crash may bring segments back that are below the checkpointed start.
                 self.log.flush(now).unwrap();
                 self.model.durable = self.model.end;
@@ -246,7 +241,9 @@ impl Run {
                 let end = self.log.log_end_offset().0;
                 assert!(end >= self.model.durable && end <= self.model.end, "{end}, {:?}", self.model);
                 let kept = self.model.batches.iter().take_while(|b| header(b).next_offset().0 <= end).count();
-                assert!(self.model.batches.get(kept).is_none_or(|b| header(b).base_offset().0 >= end));
+                let lost = self.model.batches.get(kept).map(|b| header(b).base_offset().0);
+                // A log that lost everything below its start begins anew there.
+                assert!(lost.is_none_or(|base| base >= end || end == self.model.start));
                 self.cut(end);
                 self.model.durable = self.model.durable.min(self.model.end);
                 self.log.set_high_watermark(Offset(self.model.watermark));
@@ -257,9 +254,16 @@ impl Run {
     fn truncate(&mut self, share: u8) {
         let target = Self::between(self.model.watermark, self.model.end, share);
         self.log.truncate_to(Offset(target), self.now).unwrap();
-        let around = self.model.batches.iter().map(|b| header(b)).find(|h| h.last_offset().0 >= target);
-        let end = around.map_or(target, |h| h.base_offset().0.min(target));
-        self.cut(end.min(self.model.end));
+        let end = self.log.log_end_offset().0;
+        if end < self.model.end {
+            let left =
+                self.model.batches.iter().map(|b| header(b)).take_while(|h| h.last_offset().0 < target);
+            let base = self.log.segment_base_offsets().last().unwrap().0;
+            assert_eq!(end, left.last().map_or(base, |h| h.next_offset().0.max(base)));
+            self.cut(end);
+        } else {
+            assert!(target >= end);
+        }
         self.checkpoint();
     }
 
