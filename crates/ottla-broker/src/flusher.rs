@@ -71,6 +71,8 @@ impl Flusher {
     }
 
     fn flush(&self, partition: &Arc<Partition>) {
+        // A ticket writes by path: the directory must keep its name until it is done.
+        let _names = partition.dir.hold_names();
         let begun = partition.with(|replica| replica.begin_flush(clock::now_ms()));
         let released = match begun {
             None => return,
@@ -86,7 +88,8 @@ impl Flusher {
             None => {}
             Some(Ok(released)) => wake_all(released),
             Some(Err((failure, released))) => {
-                error!(partition = %partition.id, "{failure}; the partition takes no more writes until the broker is restarted");
+                let offline = partition.dir.failed(&failure);
+                error!(partition = %partition.id, "{offline}; its partitions take no more writes until the broker is restarted");
                 wake_all(released);
             }
         }

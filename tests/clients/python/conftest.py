@@ -47,14 +47,19 @@ class Broker:
         self.log = open(self.log_path, "ab")
         self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log)
         deadline = time.monotonic() + 20
-        while True:
-            try:
-                socket.create_connection(("localhost", self.port), timeout=1).close()
-                return
-            except OSError:
-                if self.process.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError(f"broker did not start: {self.output()}")
-                time.sleep(0.02)
+        while not self.answers():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"broker did not start: {self.output()}")
+            time.sleep(0.02)
+
+    def answers(self):
+        """Whether the broker answers an ApiVersions request (version 0, correlation id 7, no client id)."""
+        try:
+            with socket.create_connection(("localhost", self.port), timeout=5) as connection:
+                connection.sendall(bytes([0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 7, 0xff, 0xff]))
+                return connection.recv(8)[4:8] == bytes([0, 0, 0, 7])
+        except OSError:
+            return False
 
     def output(self):
         with open(self.log_path, encoding="utf-8", errors="replace") as log:

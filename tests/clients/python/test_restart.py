@@ -44,5 +44,6 @@ def test_records_offsets_and_configs_survive(own_broker, name, sig):
     checker.close()
     assert read(140) == [b'%d' % i for i in range(60, 200)]
     resource = ConfigResource(ResourceType.TOPIC, name)
-    found = AdminClient(config).describe_configs([resource])[resource].result(15)
+    admin = AdminClient(config)
+    found = admin.describe_configs([resource])[resource].result(15)
     assert found['retention.ms'].value == '7200000'

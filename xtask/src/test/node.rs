@@ -1,6 +1,7 @@
 //! A running ottla node for a lane: own directory, own ports, ended when dropped.
 
 use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -19,6 +20,17 @@ pub(crate) struct Node {
 
 fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// Whether a server answers an ApiVersions request (version 0, correlation id 7, no client id).
+pub(crate) fn answers(port: u16) -> bool {
+    let Ok(mut stream) = TcpStream::connect(("localhost", port)) else { return false };
+    let request = [0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 7, 0xff, 0xff];
+    let mut response = [0_u8; 8];
+    stream.set_read_timeout(Some(Duration::from_secs(30))).is_ok()
+        && stream.write_all(&request).is_ok()
+        && stream.read_exact(&mut response).is_ok()
+        && response[7] == 7
 }
 
 impl Node {
@@ -44,7 +56,7 @@ impl Node {
         }
         let mut child = command.spawn().with_context(|| format!("starting {}", binary.display()))?;
         let deadline = Instant::now() + Duration::from_secs(20);
-        while TcpStream::connect(("localhost", port)).is_err() {
+        while !answers(port) {
             if child.try_wait()?.is_some() || Instant::now() > deadline {
                 bail!("the node did not start:\n{}", fs::read_to_string(dir.join("server.log"))?);
             }

@@ -1,0 +1,74 @@
+//! Every request in every version, asked of a node and of Apache Kafka: the answers must be the same.
+//!
+//! `OTTLA_KAFKA_CLASSPATH` names a directory with the jars of Apache Kafka 4.4.0. Without it the answers are only decoded, and
+//! their error codes compared with the recorded ones (`codes.txt`; `UPDATE=1` records Kafka's). `ORACLE_ONLY=fetch,groups`
+//! runs some scripts only. What two right servers may answer differently stands in `rules.rs`.
+
+mod client;
+mod cluster;
+mod compare;
+mod configs;
+mod fetch;
+mod groups;
+mod malformed;
+mod members;
+mod offsets;
+mod produce;
+mod requests;
+mod rules;
+mod servers;
+mod topics;
+mod tree;
+
+use std::net::SocketAddr;
+
+use client::{Entry, Peer};
+use servers::{Kafka, Own};
+
+type Script = fn(&mut Peer);
+
+const SCRIPTS: &[(&str, Script)] = &[
+    ("cluster", cluster::script),
+    ("topics", topics::script),
+    ("configs", configs::script),
+    ("produce", produce::script),
+    ("fetch", fetch::script),
+    ("offsets", offsets::script),
+    ("groups", groups::script),
+    ("members", members::script),
+];
+
+fn scripts() -> Vec<(&'static str, Script)> {
+    let only = std::env::var("ORACLE_ONLY").ok();
+    let is_wanted = |name: &str| only.as_ref().is_none_or(|only| only.split(',').any(|wanted| wanted == name));
+    SCRIPTS.iter().copied().filter(|(name, _)| is_wanted(name)).collect()
+}
+
+fn run(name: &str, address: SocketAddr) -> Vec<Entry> {
+    let mut peer = Peer::new(address);
+    requests::settle(&mut peer);
+    for (script, play) in scripts() {
+        let begin = std::time::Instant::now();
+        play(&mut peer);
+        eprintln!("{name}: {script} took {:?}, {} answers", begin.elapsed(), peer.entries.len());
+    }
+    peer.entries
+}
+
+#[test]
+fn answers_every_request_in_every_version_as_kafka_does() {
+    let (ours, theirs) = std::thread::scope(|scope| {
+        let theirs = scope.spawn(|| Kafka::start().map(|kafka| run("Apache Kafka", kafka.address)));
+        let own = Own::start(&[]);
+        let ours = run("ottla", own.address);
+        (ours, theirs.join().expect("Kafka's run"))
+    });
+    let mut report = theirs.as_ref().map_or_else(String::new, |theirs| compare::differences(&ours, theirs));
+    if std::env::var_os("ORACLE_ONLY").is_none() {
+        let kafka = theirs.as_deref().map(compare::codes);
+        if let Err(differ) = compare::check_codes(&compare::codes(&ours), kafka.as_deref()) {
+            report.push_str(&differ);
+        }
+    }
+    assert!(report.is_empty(), "\n{report}");
+}

@@ -1,0 +1,177 @@
+//! What may differ between two servers that both are right: all of it in one table.
+
+use std::collections::BTreeMap;
+
+use crate::tree::Tree;
+
+/// How a field's value is made comparable.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum How {
+    /// The n-th different value of this kind becomes `kind#n`: who chose the value may choose freely, but the same value must
+    /// stand in the same places. Nothing, "", 0 and negative numbers stay.
+    Named(&'static str),
+    /// Whether there is a text counts, not its words.
+    Present,
+    /// A number from the clock or from a log's length: only whether it is there (not negative).
+    NotNegative,
+    /// The order of this array means nothing: both are sorted.
+    AnyOrder,
+}
+
+struct Rule {
+    /// The response, or `*`.
+    message: &'static str,
+    field: &'static str,
+    how: How,
+    why: &'static str,
+}
+
+const fn rule(message: &'static str, field: &'static str, how: How, why: &'static str) -> Rule {
+    Rule { message, field, how, why }
+}
+
+const RANDOM: &str = "drawn at random by the server";
+const WORDS: &str = "text for people; Kafka words it anew from release to release";
+const HASHED: &str = "Kafka answers in the order of a hash table";
+
+const RULES: &[Rule] = &[
+    rule("*", "topic_id", How::Named("topic"), RANDOM),
+    rule("*", "cluster_id", How::Named("cluster"), RANDOM),
+    rule("*", "member_id", How::Named("member"), RANDOM),
+    rule("JoinGroupResponse", "leader", How::Named("member"), RANDOM),
+    rule("FetchResponse", "session_id", How::Named("session"), RANDOM),
+    rule("InitProducerIdResponse", "producer_id", How::Named("producer"), "blocks of ids are given out in order of need"),
+    rule("*", "port", How::Named("port"), "each server has a free port"),
+    rule("*", "error_message", How::Present, WORDS),
+    rule("*", "batch_index_error_message", How::Present, WORDS),
+    rule("*", "documentation", How::Present, WORDS),
+    rule("ApiVersionsResponse", "finalized_features_epoch", How::NotNegative, "an offset of the metadata log"),
+    rule("ProduceResponse", "log_append_time_ms", How::NotNegative, "the server's clock"),
+    rule("MetadataResponse", "topics", How::AnyOrder, HASHED),
+    rule("MetadataResponse", "brokers", How::AnyOrder, HASHED),
+    rule("DescribeClusterResponse", "brokers", How::AnyOrder, HASHED),
+    rule("ApiVersionsResponse", "supported_features", How::AnyOrder, HASHED),
+    rule("ApiVersionsResponse", "finalized_features", How::AnyOrder, HASHED),
+    rule("CreateTopicsResponse", "topics", How::AnyOrder, HASHED),
+    rule("CreateTopicsResponse", "configs", How::AnyOrder, HASHED),
+    rule("DeleteTopicsResponse", "responses", How::AnyOrder, HASHED),
+    rule("CreatePartitionsResponse", "results", How::AnyOrder, HASHED),
+    rule("DescribeConfigsResponse", "results", How::AnyOrder, HASHED),
+    rule("DescribeConfigsResponse", "configs", How::AnyOrder, HASHED),
+    rule("IncrementalAlterConfigsResponse", "responses", How::AnyOrder, HASHED),
+    rule("ListGroupsResponse", "groups", How::AnyOrder, HASHED),
+    rule("DescribeGroupsResponse", "members", How::AnyOrder, HASHED),
+    rule("DescribeGroupsResponse", "groups", How::AnyOrder, HASHED),
+    rule("JoinGroupResponse", "members", How::AnyOrder, HASHED),
+    rule("DeleteGroupsResponse", "results", How::AnyOrder, HASHED),
+    rule("OffsetFetchResponse", "topics", How::AnyOrder, HASHED),
+    rule("OffsetFetchResponse", "groups", How::AnyOrder, HASHED),
+    rule("OffsetFetchResponse", "partitions", How::AnyOrder, HASHED),
+    rule("DeleteRecordsResponse", "topics", How::AnyOrder, HASHED),
+    rule("DeleteRecordsResponse", "partitions", How::AnyOrder, HASHED),
+    rule("OffsetForLeaderEpochResponse", "topics", How::AnyOrder, HASHED),
+    rule("OffsetForLeaderEpochResponse", "partitions", How::AnyOrder, HASHED),
+    rule("ListOffsetsResponse", "topics", How::AnyOrder, HASHED),
+    rule("ListOffsetsResponse", "partitions", How::AnyOrder, HASHED),
+    rule("ProduceResponse", "responses", How::AnyOrder, HASHED),
+    rule("ProduceResponse", "partition_responses", How::AnyOrder, HASHED),
+];
+
+fn how(message: &str, field: &str) -> Option<How> {
+    let is_it = |rule: &&Rule| (rule.message == "*" || rule.message == message) && rule.field == field;
+    RULES.iter().find(is_it).map(|rule| rule.how)
+}
+
+/// The names given to one server's values so far.
+#[derive(Debug, Default)]
+pub(crate) struct Names(BTreeMap<&'static str, Vec<String>>);
+
+impl Names {
+    /// Makes a response comparable with another server's.
+    pub(crate) fn normalise(&mut self, message: &str, tree: &mut Tree) {
+        order(message, tree);
+        self.replace(message, tree);
+    }
+
+    fn replace(&mut self, message: &str, tree: &mut Tree) {
+        match tree {
+            Tree::Leaf(_) => {}
+            Tree::List(items) => items.iter_mut().for_each(|item| self.replace(message, item)),
+            Tree::Fields(fields) => {
+                for (field, value) in fields {
+                    match (how(message, field), &mut *value) {
+                        (Some(How::Named(kind)), Tree::Leaf(text)) if is_chosen(text) => {
+                            *text = self.name(kind, text);
+                        }
+                        (Some(How::Present | How::NotNegative), Tree::Leaf(text)) => *text = masked(text),
+                        _ => self.replace(message, value),
+                    }
+                }
+            }
+        }
+    }
+
+    fn name(&mut self, kind: &'static str, value: &str) -> String {
+        let known = self.0.entry(kind).or_default();
+        let index = known.iter().position(|name| name == value).unwrap_or_else(|| {
+            known.push(value.to_owned());
+            known.len() - 1
+        });
+        format!("{kind}#{index}")
+    }
+}
+
+/// Whether a value is one that the server chose.
+fn is_chosen(text: &str) -> bool {
+    !(matches!(text, "null" | "\"\"" | "0" | "AAAAAAAAAAAAAAAAAAAAAA") || text.starts_with('-') && text.parse::<i64>().is_ok())
+}
+
+fn masked(text: &str) -> String {
+    if is_chosen(text) || text == "0" { "<there>".to_owned() } else { text.to_owned() }
+}
+
+/// Sorts what has no order, by what the rules leave comparable.
+fn order(message: &str, tree: &mut Tree) {
+    match tree {
+        Tree::Leaf(_) => {}
+        Tree::List(items) => items.iter_mut().for_each(|item| order(message, item)),
+        Tree::Fields(fields) => {
+            for (field, value) in fields {
+                order(message, value);
+                if let (Some(How::AnyOrder), Tree::List(items)) = (how(message, field), &mut *value) {
+                    items.sort_by_cached_key(|item| sort_key(message, item));
+                }
+            }
+        }
+    }
+}
+
+fn sort_key(message: &str, tree: &Tree) -> String {
+    let mut tree = tree.clone();
+    hide(message, &mut tree);
+    tree.leaves().join("\n")
+}
+
+fn hide(message: &str, tree: &mut Tree) {
+    match tree {
+        Tree::Leaf(_) => {}
+        Tree::List(items) => items.iter_mut().for_each(|item| hide(message, item)),
+        Tree::Fields(fields) => {
+            for (field, value) in fields {
+                match (how(message, field), &mut *value) {
+                    (Some(How::Named(_) | How::Present | How::NotNegative), Tree::Leaf(text)) => *text = masked(text),
+                    _ => hide(message, value),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn rules_have_reasons_and_appear_once() {
+    for (index, rule) in RULES.iter().enumerate() {
+        assert!(!rule.why.is_empty());
+        let is_twin = |other: &Rule| (other.message, other.field) == (rule.message, rule.field);
+        assert!(!RULES[..index].iter().any(is_twin), "{}.{} twice", rule.message, rule.field);
+    }
+}
