@@ -1,2 +1,55 @@
-//! The `ottla` command.
-fn main() {}
+//! The `ottla` command: a node, and the tools to work with one. Exit codes: 0 done, 1 failed, 2 bad usage or
+//! configuration.
+
+mod commands;
+mod format;
+mod output;
+mod server;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::commands::{Cli, Command};
+use crate::output::{BadUsage, is_broken_pipe};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let tool = match cli.command.unwrap_or(Command::Server(cli.server)) {
+        Command::Server(args) => {
+            return server::run(args.node.config.as_deref(), &args.node.overrides, &args.log);
+        }
+        Command::Format(args) => {
+            let overrides = &args.node.overrides;
+            let cluster_id = args.cluster_id.as_deref();
+            return format::run(args.node.config.as_deref(), overrides, cluster_id, args.ignore_formatted);
+        }
+        Command::Tool(tool) => tool,
+    };
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "error".into()))
+        .with_writer(std::io::stderr)
+        .init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: cannot start threads: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = runtime.block_on(tool.run());
+    // A read of standard input may be under way for ever.
+    runtime.shutdown_background();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads has seen enough, as `head` does.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            if error.is::<BadUsage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
+        }
+    }
+}

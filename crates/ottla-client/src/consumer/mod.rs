@@ -290,11 +290,18 @@ impl Consumer {
         let is_member = self.membership.as_ref().is_some_and(Membership::may_commit);
         let committed =
             if self.config.auto_commit.is_some() && is_member { self.commit().await } else { Ok(()) };
-        let left = match self.membership.take() {
+        committed.and(self.leave().await)
+    }
+
+    /// Leaves the group without committing: what was returned since the last commit will come again.
+    ///
+    /// # Errors
+    /// The coordinator refuses or does not answer.
+    pub async fn leave(mut self) -> Result<()> {
+        match self.membership.take() {
             Some(membership) => membership.leave().await,
             None => Ok(()),
-        };
-        committed.and(left)
+        }
     }
 
     /// Joins the group where there is need, and commits where it is time.

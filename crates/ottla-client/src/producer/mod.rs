@@ -23,6 +23,11 @@ use self::worker::{Identity, Worker};
 use crate::partitioner::{Sticky, partition_of_key};
 use crate::{Client, ClientError, Result};
 
+/// What a record takes besides key, value and headers, at most.
+const RECORD_OVERHEAD_BYTES: usize = 21;
+/// What a header takes besides key and value, at most.
+const HEADER_OVERHEAD_BYTES: usize = 10;
+
 /// How many replicas must have a record before the broker acknowledges it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Acks {
@@ -95,11 +100,16 @@ impl Record {
         Self { value: Some(value.into()), ..Self::default() }
     }
 
+    /// Bytes of key, value and headers.
+    fn payload_bytes(&self) -> usize {
+        let len = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+        let headers: usize = self.headers.iter().map(|(key, value)| key.len() + len(value)).sum();
+        len(&self.key) + len(&self.value) + headers
+    }
+
     /// What it takes in a batch, roughly.
     fn size_in_bytes(&self) -> usize {
-        let len = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
-        let headers: usize = self.headers.iter().map(|(key, value)| key.len() + len(value) + 4).sum();
-        len(&self.key) + len(&self.value) + headers + 21
+        self.payload_bytes() + self.headers.len() * HEADER_OVERHEAD_BYTES + RECORD_OVERHEAD_BYTES
     }
 }
 
@@ -289,7 +299,7 @@ impl Producer {
 impl Core {
     /// Settles records, one result for all; offsets count up from `offset`.
     fn settle(&self, batch: Vec<Queued>, partition: PartitionIndex, result: &Result<Offset>) {
-        let (count, bytes) = (batch.len(), batch.iter().map(|queued| queued.bytes as u64).sum());
+        let (count, bytes) = (batch.len(), batch.iter().map(|queued| queued.record.payload_bytes() as u64).sum());
         match result {
             Ok(_) => {
                 self.stats.delivered.fetch_add(count as u64, Ordering::Relaxed);
