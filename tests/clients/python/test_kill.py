@@ -62,8 +62,8 @@ def read_all(broker, topic, partition):
 
 
 def test_acknowledged_records_survive_kill_9(own_broker, name):
-    AdminClient({'bootstrap.servers': own_broker.bootstrap}).create_topics([NewTopic(name, PARTITIONS, 1)])[
-        name].result(15)
+    admin = AdminClient({'bootstrap.servers': own_broker.bootstrap})
+    admin.create_topics([NewTopic(name, PARTITIONS, 1)])[name].result(15)
     load = Load(own_broker, name)
     load.start()
     for _ in range(ROUNDS):
