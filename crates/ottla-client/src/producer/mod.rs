@@ -299,7 +299,8 @@ impl Producer {
 impl Core {
     /// Settles records, one result for all; offsets count up from `offset`.
     fn settle(&self, batch: Vec<Queued>, partition: PartitionIndex, result: &Result<Offset>) {
-        let (count, bytes) = (batch.len(), batch.iter().map(|queued| queued.record.payload_bytes() as u64).sum());
+        let (count, bytes) =
+            (batch.len(), batch.iter().map(|queued| queued.record.payload_bytes() as u64).sum());
         match result {
             Ok(_) => {
                 self.stats.delivered.fetch_add(count as u64, Ordering::Relaxed);
