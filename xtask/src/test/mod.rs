@@ -113,10 +113,10 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
 }
 
 impl Context {
-    /// The built binary that lanes start; builds it first (release profile of the tests: optimised, quick to link).
+    /// The built binary that lanes start; builds it first, with debug assertions.
     pub(crate) fn ottla(&self) -> Result<PathBuf> {
-        run_command(self.cargo().args(["build", "--quiet", "--profile", "lanes", "--package", "ottla"]))?;
-        Ok(self.target.join("lanes/ottla"))
+        run_command(self.cargo().args(["build", "--quiet", "--package", "ottla"]))?;
+        Ok(self.target.join("debug/ottla"))
     }
 
     /// A cargo command in the checkout.
