@@ -168,15 +168,16 @@ impl Log {
 
     /// What belongs in `recovery-point-offset-checkpoint`: after a crash, segments wholly below it are not read.
     ///
-    /// It never lies beyond a segment whose indexes may be lost in a crash, so that they are rebuilt; in particular it stays
-    /// below the log end while the active segment is written to, because the next segment may begin there.
+    /// It is not at the end of what is durable of a segment whose indexes are not: the next segment may begin there, or a crash
+    /// may end the log there, and then nothing would tell that they must be rebuilt.
     pub fn recovery_point(&self) -> Offset {
         let Some(at) = self.segments.iter().position(|segment| segment.indexes_unsynced && segment.size > 0)
         else {
             return self.durable;
         };
         let end = self.segments.get(at + 1).map_or(self.log_end, |next| next.base);
-        self.durable.min(end - 1)
+        let durable_end = self.durable.min(end);
+        if durable_end > self.segments[at].base { durable_end - 1 } else { self.durable }
     }
 
     /// What belongs in `log-start-offset-checkpoint`, if anything: only a start inside of the first segment is not evident.

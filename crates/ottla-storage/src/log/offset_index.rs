@@ -110,12 +110,6 @@ impl OffsetIndex {
         file.set_len(self.written * ENTRY_LEN)
     }
 
-    /// Drops all entries.
-    pub(crate) fn reset(&mut self, file: &dyn FsFile) -> io::Result<()> {
-        *self = Self::empty(self.base);
-        file.set_len(0)
-    }
-
     /// Drops entries at or above `offset`.
     pub(crate) fn truncate(&mut self, file: &dyn FsFile, offset: Offset) -> io::Result<()> {
         self.pending.retain(|entry| entry.offset < offset);

@@ -49,10 +49,12 @@ impl Log {
         Ok(())
     }
 
-    /// Whether nothing lies above the recovery point, so that the last segment is as it was when it was synced: an idle log
-    /// is not read in a start after a crash. Any doubt is a no.
+    /// Whether nothing lies above the recovery point, so that the last segment is as a clean stop has left it: an idle log is
+    /// not read in a start after a crash. The producer snapshot at that offset is the witness; any doubt is a no.
     fn ends_at_recovery_point(&self, at: usize, open: &LogOpen) -> bool {
-        self.segments[at].ends_at(self.fs.as_ref(), open.recovery_point).unwrap_or(false)
+        let segment = &self.segments[at];
+        let witness = segment.size == 0 || self.producers.snapshots.contains(&open.recovery_point);
+        witness && segment.ends_at(self.fs.as_ref(), open.recovery_point).unwrap_or(false)
     }
 
     /// Reads one segment. If it is among the unflushed ones and its end is bad or missing, the segments after it go.
@@ -64,10 +66,15 @@ impl Log {
         report: &mut LoadReport,
     ) -> Result<(), LogError> {
         let base = self.segments[at].base;
+        let fs = self.fs.clone();
+        if open.recovery_point > base && self.producers.snapshots.contains(&open.recovery_point) {
+            // From here on it is no witness that the indexes are whole.
+            self.remove_snapshot(open.recovery_point)?;
+            self.sync_dir()?;
+        }
         let mut corrupt = Vec::new();
         self.rebuild_producers(open.log_start_offset, base, false, open.now_ms, &mut corrupt)?;
         report.events.extend(corrupt.into_iter().map(|offset| LoadEvent::CorruptSnapshot { offset }));
-        let fs = self.fs.clone();
         self.segments[at].reset_indexes(fs.as_ref())?;
         let found = self.read_segment(at)?;
         let removed_bytes = u64::from(self.segments[at].size - found.valid_bytes);

@@ -33,7 +33,7 @@ impl Log {
             }
             // An empty segment whose index has no room at all; begun anew, as Kafka does (KAFKA-6388).
             active.reset_indexes(fs.as_ref())?;
-            return Ok(());
+            return active.seal(fs.as_ref());
         }
         active.seal(fs.as_ref())?;
         self.push_segment(base, now_ms)?;

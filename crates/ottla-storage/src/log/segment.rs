@@ -382,31 +382,39 @@ impl Segment {
         Ok(next)
     }
 
-    /// Whether the segment is whole and ends at `offset`: its indexes have no room left over, and the batches after the last
-    /// index entry are sound.
+    /// Whether the segment is whole and ends at `offset`: the batches after the last index entry are sound, and the indexes
+    /// tell of them and of nothing else.
     pub(crate) fn ends_at(&self, fs: &dyn Fs, offset: Offset) -> Result<bool, LogError> {
         let mut cache = self.cache();
         let opened = cache.offset_index(fs, self)?;
-        let start = opened.index.last().map_or(0, |last| last.position);
-        let index_len = opened.file.len().map_err(LogError::io("read", &self.path(files::INDEX)))?;
-        let mut exact = index_len == opened.index.entries() * offset_index::ENTRY_LEN;
+        let (last_entry, entries) = (opened.index.last(), opened.index.entries());
+        let len = opened.file.len().map_err(LogError::io("read", &self.path(files::INDEX)))?;
         let opened = cache.time_index(fs, self)?;
-        let index_len = opened.file.len().map_err(LogError::io("read", &self.path(files::TIME_INDEX)))?;
-        exact &= index_len == opened.index.entries() * time_index::ENTRY_LEN;
-        if !exact || (self.size > 0 && start >= self.size) {
+        let (last_time, times) = (opened.index.last(), opened.index.entries());
+        let times_len = opened.file.len().map_err(LogError::io("read", &self.path(files::TIME_INDEX)))?;
+        if len != entries * offset_index::ENTRY_LEN || times_len != times * time_index::ENTRY_LEN {
             return Ok(false);
+        }
+        if self.size == 0 {
+            return Ok(len == 0 && times_len == 0 && self.base == offset);
         }
         let file = cache.log_file(fs, self)?;
         drop(cache);
-        let mut end = self.base;
+        let start = last_entry.map_or(0, |last| last.position);
+        let mut end = None;
         let mut scan = BatchScan::new(file.as_ref(), u64::from(start), u64::from(self.size));
         while let Some((_, batch)) = scan.next().map_err(|e| self.scan_error(e))? {
-            if batch.verify_crc().is_err() || batch.base_offset() < end {
+            let follows = match (end, last_entry) {
+                (Some(end), _) => batch.base_offset() >= end,
+                (None, Some(entry)) => batch.last_offset() == entry.offset,
+                (None, None) => batch.base_offset() >= self.base,
+            };
+            if !follows || batch.verify_crc().is_err() || batch.max_timestamp() > last_time.timestamp {
                 return Ok(false);
             }
-            end = batch.next_offset();
+            end = Some(batch.next_offset());
         }
-        Ok(end == offset)
+        Ok(end == Some(offset) && (times == 0 || last_time.offset < offset))
     }
 
     /// Drops batches from the one that contains `offset` on.
@@ -487,17 +495,16 @@ impl Segment {
         Ok(())
     }
 
-    /// Empties the indexes, for a rebuild.
+    /// Starts the indexes anew, for a rebuild. The files are written over and cut at the end ([`Segment::seal`]): what is right
+    /// in them stays right if a crash interrupts or undoes that.
     pub(crate) fn reset_indexes(&mut self, fs: &dyn Fs) -> Result<(), LogError> {
         let (index_path, time_path) = (self.path(files::INDEX), self.path(files::TIME_INDEX));
         let base = self.base;
         let index =
             fs.open(&index_path, OpenMode::CreateOrOpen).map_err(LogError::io("open", &index_path))?;
         let time = fs.open(&time_path, OpenMode::CreateOrOpen).map_err(LogError::io("open", &time_path))?;
-        let mut opened = Opened { file: index, index: OffsetIndex::empty(base) };
-        opened.index.reset(opened.file.as_ref()).map_err(LogError::io("truncate", &index_path))?;
-        let mut opened_time = Opened { file: time, index: TimeIndex::empty(base) };
-        opened_time.index.reset(opened_time.file.as_ref()).map_err(LogError::io("truncate", &time_path))?;
+        let opened = Opened { file: index, index: OffsetIndex::empty(base) };
+        let opened_time = Opened { file: time, index: TimeIndex::empty(base) };
         let mut txn_index = None;
         if self.has_txn_index {
             let file = self.create_file(fs, files::TXN_INDEX)?;

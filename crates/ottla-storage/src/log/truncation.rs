@@ -99,7 +99,7 @@ impl Log {
         Ok(())
     }
 
-    fn sync_dir(&mut self) -> Result<(), LogError> {
+    pub(super) fn sync_dir(&mut self) -> Result<(), LogError> {
         self.fs.sync_dir(&self.dir).map_err(LogError::io("sync", &self.dir))?;
         self.dir_synced = self.dir_changes;
         Ok(())
