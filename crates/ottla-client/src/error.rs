@@ -53,7 +53,7 @@ pub enum ClientError {
         theirs: String,
     },
     /// The broker answered with an error code.
-    #[error("{what}: {}{}", message.as_deref().unwrap_or(code.message()), advice(*code))]
+    #[error("{what}: {}", said(*code, message.as_deref()))]
     Broker {
         /// What was asked, and of what.
         what: String,
@@ -103,6 +103,13 @@ impl ClientError {
     pub fn is_connection(&self) -> bool {
         matches!(self, Self::Connect { .. } | Self::Disconnected { .. } | Self::TimedOut { .. })
     }
+}
+
+/// The broker's words, or those of the code, and what to do.
+fn said(code: ErrorCode, message: Option<&str>) -> String {
+    let (message, advice) = (message.unwrap_or(code.message()), advice(code));
+    let message = if advice.is_empty() { message } else { message.trim_end_matches('.') };
+    format!("{message}{advice}")
 }
 
 /// `Ok` for code 0, otherwise the error.
