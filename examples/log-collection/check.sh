@@ -9,6 +9,6 @@ if ! [ -s "$file" ]; then
     i=0
     while [ $i -lt 2000 ]; do echo "2026-01-01 00:00:00 status installed package-$i"; i=$((i + 1)); done > "$file"
 fi
-"$ottla" topic create --topic logs --partitions 4
+"$ottla" topic create logs --partitions 4
 "$ottla" produce logs --file "$file" --progress
 "${PYTHON:-python3}" "$here/readers.py" logs "$(grep -c '' "$file")"

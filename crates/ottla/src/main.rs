@@ -3,6 +3,7 @@
 
 mod commands;
 mod format;
+mod kafka_flags;
 mod output;
 mod server;
 
@@ -17,7 +18,7 @@ use crate::output::{BadUsage, is_broken_pipe};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(kafka_flags::accept(std::env::args_os()));
     let tool = match cli.command.unwrap_or(Command::Server(cli.server)) {
         Command::Server(args) => {
             return server::run(args.node.config.as_deref(), &args.node.overrides, &args.log);
