@@ -250,7 +250,8 @@ impl FetchSessions {
     }
 
     /// Number of open sessions.
-    pub(crate) fn len(&self) -> usize {
+    #[cfg(test)]
+    fn len(&self) -> usize {
         lock(&self.sessions).len()
     }
 

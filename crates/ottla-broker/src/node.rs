@@ -221,6 +221,8 @@ impl Node {
             task.abort();
         }
         let broker_epoch = leave(&self.broker).await;
+        let (produced, fetched) = self.broker.metrics.totals();
+        info!("took {produced} bytes of records and sent {fetched} since the start");
         self.broker.controller.stop();
         let broker = Arc::clone(&self.broker);
         let controller = self.controller;

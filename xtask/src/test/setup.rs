@@ -88,7 +88,7 @@ pub(crate) fn kcat(context: &Context) -> Result<Option<(PathBuf, PathBuf)>> {
         return Ok(None);
     }
     let dir = context.target.join("clients/kcat");
-    let packages = ["kcat", "librdkafka1", "libyajl2", "libserdes1", "libavro23", "libjansson4"];
+    let packages = ["kcat", "librdkafka1", "libyajl2"];
     let made = once(&dir, &packages.join(" "), || {
         println!("setting up kcat in {}", dir.display());
         let fetch = || {
