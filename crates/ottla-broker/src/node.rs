@@ -350,11 +350,11 @@ fn lead(
     })?;
     let node_id = config.node().node_id;
     let settings = Settings::new(node_id, cluster_id, vec![node_id], Arc::clone(config));
-    let session_timeout_ms = settings.session_timeout_ms;
     let mut controller = Controller::new(settings);
     controller.load(log.image().clone());
-    // Nobody talked to this controller yet, and this node's own broker of before is certainly gone: all sessions are over.
-    controller.activate(now_ms - session_timeout_ms - 1);
+    controller.activate(now_ms);
+    // This node's broker of before ended with its process.
+    controller.end_session(node_id);
     let mut bootstrap = log.bootstrap()?;
     if bootstrap.is_empty() {
         bootstrap = ottla_metadata::controller::bootstrap_records(&default_levels(MetadataVersion::LATEST));
@@ -363,14 +363,7 @@ fn lead(
     info!("leading the metadata quorum in epoch {}", log.epoch());
     let mut runtime = Runtime::new(controller, log);
     runtime.settle(&activation)?;
-    loop {
-        let fencing = runtime.controller().fence_stale_broker(now_ms);
-        let fencing = fencing.map_err(|error| anyhow::anyhow!("fencing stale brokers: {error:?}"))?;
-        runtime.settle(&fencing)?;
-        if !fencing.reply {
-            return Ok(runtime);
-        }
-    }
+    Ok(runtime)
 }
 
 /// Registers this node's broker with the controller, fenced.

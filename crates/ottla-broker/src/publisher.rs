@@ -1,12 +1,15 @@
 //! Makes a change of the metadata real on this broker: logs, leadership, configuration, coordinators
 //! (`BrokerMetadataPublisher`).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use ottla_metadata::image::{LocalPartition, MetadataDelta, MetadataImage, ResourceKind};
+use ottla_metadata::controller::Context;
+use ottla_metadata::image::{LeaderRecovery, LocalPartition, MetadataDelta, MetadataImage, ResourceKind};
+use ottla_protocol::messages::AlterPartitionRequest;
+use ottla_protocol::messages::alter_partition_request::{BrokerState, PartitionData, TopicData};
 use ottla_storage::dir::Checkpoint;
-use ottla_types::TopicPartition;
+use ottla_types::{TopicPartition, Uuid};
 use tracing::{error, info};
 
 use crate::broker::Broker;
@@ -34,6 +37,7 @@ pub(crate) fn publish(broker: &Arc<Broker>, delta: &MetadataDelta) {
     for partition in &local.elected {
         lead(broker, partition);
     }
+    report_recovered(broker, &local.leaders);
     let mut brokers_changed = false;
     let mut topics_changed = BTreeSet::new();
     for resource in &changes.configs {
@@ -63,6 +67,7 @@ pub(crate) fn publish(broker: &Arc<Broker>, delta: &MetadataDelta) {
 /// Takes up the leadership of everything that the image gives to this broker, at the start.
 pub(crate) fn publish_first(broker: &Arc<Broker>, image: &MetadataImage) {
     broker.reload_config(image);
+    let mut led = Vec::new();
     for topic in image.topics().iter() {
         for (index, partition) in topic.partitions.iter() {
             if partition.leader != broker.node_id {
@@ -75,12 +80,48 @@ pub(crate) fn publish_first(broker: &Arc<Broker>, image: &MetadataImage) {
                 partition: Arc::clone(partition),
             };
             match ensure_replica(broker, image, &local) {
-                Ok(()) => lead(broker, &local),
+                Ok(()) => {
+                    lead(broker, &local);
+                    led.push(local);
+                }
                 Err(failure) => error!("cannot create a replica of {}-{index}: {failure}", topic.name),
             }
         }
     }
     broker.set_image(image.clone());
+    report_recovered(broker, &led);
+}
+
+/// Partitions whose leader was elected without being in sync (the only replica, after a crash) are recovered once their
+/// log is open: the controller is told, and the partition is ordinary again (KIP-966, `AlterPartition`).
+fn report_recovered(broker: &Broker, led: &[LocalPartition]) {
+    let mut topics: BTreeMap<Uuid, Vec<PartitionData>> = BTreeMap::new();
+    for local in led.iter().filter(|local| local.partition.recovery == LeaderRecovery::Recovering) {
+        let isr = local.partition.isr.iter();
+        topics.entry(local.topic_id).or_default().push(PartitionData {
+            partition_index: local.index,
+            leader_epoch: local.partition.leader_epoch.value(),
+            new_isr_with_epochs: isr
+                .map(|id| BrokerState { broker_id: id.value(), broker_epoch: -1 })
+                .collect(),
+            leader_recovery_state: 0,
+            partition_epoch: local.partition.partition_epoch,
+            ..PartitionData::default()
+        });
+    }
+    if topics.is_empty() {
+        return;
+    }
+    let broker_epoch = broker.image().cluster().broker(broker.node_id).map_or(-1, |b| b.epoch.value());
+    let request = AlterPartitionRequest {
+        broker_id: broker.node_id.value(),
+        broker_epoch,
+        topics: topics.into_iter().map(|(topic_id, partitions)| TopicData { topic_id, partitions }).collect(),
+    };
+    // The outcome comes back as a change of the metadata; nobody waits for the reply.
+    drop(broker.controller.decide(move |controller, context, _| {
+        controller.alter_partition(&Context { api_version: 3, ..*context }, &request)
+    }));
 }
 
 fn ensure_replica(
