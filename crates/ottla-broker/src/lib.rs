@@ -18,6 +18,7 @@ mod flusher;
 mod groups;
 mod handlers;
 mod internal_topics;
+mod load_notes;
 mod metadata_log;
 mod metrics;
 mod node;

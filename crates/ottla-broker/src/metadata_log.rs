@@ -18,8 +18,9 @@ use ottla_quorum::{
 use ottla_storage::fs::Fs;
 use ottla_storage::log::{Log, LogError};
 use ottla_types::{LeaderEpoch, Offset};
-use tracing::{info, warn};
+use tracing::info;
 
+use crate::load_notes;
 use crate::random;
 
 /// Bytes of committed batches read at a time.
@@ -76,9 +77,7 @@ impl MetadataLog {
             segment_ms: values.long("metadata.log.segment.ms"),
         };
         let (log, report) = open_metadata_log(Arc::clone(&fs), dir, config, now_ms)?;
-        for event in report.events {
-            warn!("metadata log: {event:?}");
-        }
+        load_notes::tell("metadata log", &report);
         let bootstrap = read_bootstrap(fs.as_ref(), dir)?.unwrap_or_default();
         let mut node = QuorumNode::open(fs, dir, quorum, log, now_ms)?;
         node.start(now_ms)?;

@@ -18,6 +18,7 @@ use tracing::{error, info, warn};
 use crate::broker::Broker;
 use crate::clock;
 use crate::flusher::Flusher;
+use crate::load_notes;
 use crate::partition::Partition;
 use crate::random;
 use crate::waiter::wake_all;
@@ -93,9 +94,7 @@ impl Replicas {
         let is_stray = |id: &TopicPartition, topic_id| is_stray(image, broker.node_id, id, topic_id);
         match self.dirs.admit(outcome, &is_stray, random::u128())? {
             Admission::Admitted(placed, report) => {
-                for event in &report.events {
-                    warn!(partition = %placed.key.partition, "recovery: {event:?}");
-                }
+                load_notes::tell(&placed.key.partition.to_string(), &report);
                 if !placed.key.is_future {
                     let topic_id = placed.log.topic_id().unwrap_or_default();
                     broker.add_partition(self.partition(*placed, topic_id, settings));
