@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use crate::output::sentence;
 use crate::server::load_config;
 
 /// Formats the configured directories for a new cluster, or for the given one.
@@ -27,7 +28,7 @@ pub(crate) fn run(
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", sentence(&error));
             ExitCode::FAILURE
         }
     }

@@ -35,7 +35,10 @@ mod tests {
 
     #[test]
     fn names_may_follow_kafkas_flags() {
-        assert_eq!(accepted("ottla topic create --topic a --partitions 2"), "ottla topic create a --partitions 2");
+        assert_eq!(
+            accepted("ottla topic create --topic a --partitions 2"),
+            "ottla topic create a --partitions 2"
+        );
         assert_eq!(accepted("ottla topic describe --topic=a"), "ottla topic describe a");
         assert_eq!(accepted("ottla group describe --group g"), "ottla group describe g");
         assert_eq!(accepted("ottla consume --topic t --group g"), "ottla consume t --group g");

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use crate::commands::{Cli, Command};
-use crate::output::{BadUsage, is_broken_pipe};
+use crate::output::{BadUsage, is_broken_pipe, sentence};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
         // Whoever reads has seen enough, as `head` does.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", sentence(&error));
             if error.is::<BadUsage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }

@@ -18,6 +18,19 @@ impl fmt::Display for BadUsage {
 
 impl std::error::Error for BadUsage {}
 
+/// An error as one sentence: its causes follow, unless what came before says them already.
+pub(crate) fn sentence(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
 /// Whether standard output is gone.
 pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
@@ -49,4 +62,19 @@ pub(crate) fn print_table(headings: &[&str], rows: impl IntoIterator<Item = Vec<
     let text = table.to_string();
     let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
     print_line(&lines.join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+
+    use super::*;
+
+    #[test]
+    fn causes_are_said_once() {
+        let cause = io::Error::other("disk on fire");
+        let error =
+            Err::<(), _>(cause).context("reading x").context("cannot start (disk on fire)").unwrap_err();
+        assert_eq!(sentence(&error), "cannot start (disk on fire): reading x");
+    }
 }

@@ -10,6 +10,8 @@ use ottla_config::{BrokerConfig, Sources, parse_override};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
+use crate::output::sentence;
+
 /// Exit code of a bad command line or configuration.
 const BAD_CONFIG: u8 = 2;
 
@@ -85,12 +87,13 @@ async fn serve(config: BrokerConfig) -> ExitCode {
     let node = match Node::start(config, move || _ = failed.send(())).await {
         Ok(node) => node,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", sentence(&error));
             return ExitCode::FAILURE;
         }
     };
     announce(node.started());
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
         eprintln!("error: cannot listen for signals");
         return ExitCode::FAILURE;
@@ -112,7 +115,7 @@ async fn serve(config: BrokerConfig) -> ExitCode {
                 ExitCode::SUCCESS
             }
             Err(error) => {
-                eprintln!("error: {error:#}");
+                eprintln!("error: {}", sentence(&error));
                 ExitCode::FAILURE
             }
         },
@@ -140,5 +143,9 @@ fn announce(started: &Started) {
 }
 
 fn shown_duration(took: Duration) -> String {
-    if took < Duration::from_secs(10) { format!("{} ms", took.as_millis()) } else { format!("{:.1} s", took.as_secs_f64()) }
+    if took < Duration::from_secs(10) {
+        format!("{} ms", took.as_millis())
+    } else {
+        format!("{:.1} s", took.as_secs_f64())
+    }
 }
