@@ -37,7 +37,9 @@ const IMPURE: &[&str] = &[
     "Instant::now",
     "SystemTime::now",
     "std::fs",
-    "std::net",
+    "TcpStream",
+    "TcpListener",
+    "UdpSocket",
     "std::env",
     "thread::spawn",
     "tokio::",
@@ -123,7 +125,10 @@ fn check_file(root: &Path, path: &Path, pure: bool, faults: &mut Vec<String>) ->
     if text.lines().take(3).any(|line| line.contains("@generated")) {
         return Ok(());
     }
-    let is_test = shown.contains("/tests/") || shown.ends_with("tests.rs") || shown.contains("/benches/");
+    let is_test = shown.contains("/tests/")
+        || shown.ends_with("tests.rs")
+        || shown.contains("/benches/")
+        || shown.contains("/examples/");
     if !text.starts_with("//!") {
         faults.push(format!("{shown}: must begin with `//!` and say what it is"));
     }
