@@ -10,5 +10,7 @@ mod crash;
 mod kafka;
 #[path = "log/model.rs"]
 mod model;
+#[path = "log/startup.rs"]
+mod startup;
 #[path = "log/support.rs"]
 mod support;

@@ -147,6 +147,7 @@ impl Run {
         low + (high - low) * i64::from(share) / 255
     }
 
+    #[expect(clippy::too_many_lines, reason = "one arm per operation")]
     fn apply(&mut self, op: &Op) {
         self.now += 37;
         let now = self.now;
