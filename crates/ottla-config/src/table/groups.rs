@@ -105,10 +105,10 @@ area! { Broker "Groups and offsets"
         "How long offsets outlive the last member of their group.";
     "offsets.topic.compression.codec": Int "0", Any, High, ReadOnly, Later,
         "Codec of the offsets topic: 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd.";
-    "offsets.topic.num.partitions": Int "50", AtLeast(1), High, ReadOnly, Later,
+    "offsets.topic.num.partitions": Int "50", AtLeast(1), High, ReadOnly, Yes,
         "Partitions of the offsets topic; not to be changed once it exists.";
-    "offsets.topic.replication.factor": Short "3", AtLeast(1), High, ReadOnly, Later,
+    "offsets.topic.replication.factor": Short "3", AtLeast(1), High, ReadOnly, Yes,
         "Replicas of the offsets topic; it is not created before so many brokers are there.";
-    "offsets.topic.segment.bytes": Int "104857600", AtLeast(1), High, ReadOnly, Later,
+    "offsets.topic.segment.bytes": Int "104857600", AtLeast(1), High, ReadOnly, Yes,
         "Segment size of the offsets topic.";
 }

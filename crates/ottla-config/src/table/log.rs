@@ -5,7 +5,7 @@ use super::area;
 area! { Broker "Log"
     "alter.config.policy.class.name": Class null, Any, Low, ReadOnly, Nothing,
         "Java class that may refuse config changes. Java plug-ins cannot be loaded here.";
-    "auto.create.topics.enable": Boolean "true", Any, High, ReadOnly, Later,
+    "auto.create.topics.enable": Boolean "true", Any, High, ReadOnly, Yes,
         "Create a topic when a client asks for the metadata of one that does not exist.";
     "compression.gzip.level": Int "-1", GzipLevel, Medium, ClusterWide, Yes,
         "Effort of gzip when the broker has to compress; -1 is the codec's own default.";
@@ -107,6 +107,6 @@ area! { Broker "Log"
         "In-sync replicas that must hold a record before a write with acks=all succeeds.";
     "num.partitions": Int "1", AtLeast(1), Medium, ReadOnly, Yes,
         "Partitions of a topic that is created without a number.";
-    "num.recovery.threads.per.data.dir": Int "2", AtLeast(1), High, ClusterWide, Later,
+    "num.recovery.threads.per.data.dir": Int "2", AtLeast(1), High, ClusterWide, Yes,
         "Threads per log directory that recover logs at start and flush them at stop.";
 }

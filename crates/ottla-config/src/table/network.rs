@@ -15,9 +15,9 @@ area! { Broker "Network"
         "Addresses on which the node listens, as `NAME://host:port`; without a host, on all interfaces.";
     "max.connection.creation.rate": Int "2147483647", AtLeast(0), Medium, ClusterWide, Later,
         "New connections per second that the broker accepts.";
-    "max.connections": Int "2147483647", AtLeast(0), Medium, ClusterWide, Later,
+    "max.connections": Int "2147483647", AtLeast(0), Medium, ClusterWide, Yes,
         "Connections open at the same time.";
-    "max.connections.per.ip": Int "2147483647", AtLeast(0), Medium, ClusterWide, Later,
+    "max.connections.per.ip": Int "2147483647", AtLeast(0), Medium, ClusterWide, Yes,
         "Connections open at the same time from one address.";
     "max.connections.per.ip.overrides": String "", Any, Medium, ClusterWide, Later,
         "Other limits for some addresses, as `host:count` pairs.";
@@ -25,16 +25,16 @@ area! { Broker "Network"
         "Request handler threads. The runtime sizes itself by the cores.";
     "num.network.threads": Int "3", AtLeast(1), High, ClusterWide, Nothing,
         "Network threads per listener. The runtime sizes itself by the cores.";
-    "queued.max.request.bytes": Long "-1", Any, Medium, ReadOnly, Later,
+    "queued.max.request.bytes": Long "-1", Any, Medium, ReadOnly, Yes,
         "Bytes of requests that may wait before no more are read; -1 is no limit.";
     "queued.max.requests": Int "500", AtLeast(1), High, ReadOnly, Later,
         "Requests that may wait before no more are read.";
     "socket.listen.backlog.size": Int "50", AtLeast(1), Medium, ReadOnly, Yes,
         "Connections that may wait to be accepted.";
-    "socket.receive.buffer.bytes": Int "102400", Any, High, ReadOnly, Later,
+    "socket.receive.buffer.bytes": Int "102400", Any, High, ReadOnly, Yes,
         "SO_RCVBUF of client connections; -1 leaves the system's value.";
     "socket.request.max.bytes": Int "104857600", AtLeast(1), High, ReadOnly, Yes,
         "Largest request that is read; a bigger one closes the connection.";
-    "socket.send.buffer.bytes": Int "102400", Any, High, ReadOnly, Later,
+    "socket.send.buffer.bytes": Int "102400", Any, High, ReadOnly, Yes,
         "SO_SNDBUF of client connections; -1 leaves the system's value.";
 }

@@ -43,19 +43,19 @@ area! { Broker "Nodes, quorum and metadata"
         "Largest batch in the metadata log, for tests.";
     "metadata.log.dir": String null, Any, High, ReadOnly, Yes,
         "Directory of the metadata log; unset, the first of `log.dirs`.";
-    "metadata.log.max.record.bytes.between.snapshots": Long "20971520", AtLeast(1), High, ReadOnly, Later,
+    "metadata.log.max.record.bytes.between.snapshots": Long "20971520", AtLeast(1), High, ReadOnly, Yes,
         "Bytes in the metadata log after which a new snapshot is written.";
-    "metadata.log.max.snapshot.interval.ms": Long "3600000", AtLeast(0), High, ReadOnly, Later,
+    "metadata.log.max.snapshot.interval.ms": Long "3600000", AtLeast(0), High, ReadOnly, Yes,
         "Time after which a new snapshot is written if anything changed; 0 turns this off.";
-    "metadata.log.segment.bytes": Int "1073741824", AtLeast(8388608), High, ReadOnly, Later,
+    "metadata.log.segment.bytes": Int "1073741824", AtLeast(8388608), High, ReadOnly, Yes,
         "Segment size of the metadata log.";
-    "metadata.log.segment.ms": Long "604800000", Any, High, ReadOnly, Later,
+    "metadata.log.segment.ms": Long "604800000", Any, High, ReadOnly, Yes,
         "Age at which a segment of the metadata log is closed.";
     "metadata.max.idle.interval.ms": Int "500", AtLeast(0), Low, ReadOnly, Later,
         "How often the quorum leader writes an empty record while nothing happens; 0 turns this off.";
-    "metadata.max.retention.bytes": Long "104857600", Any, High, ReadOnly, Later,
+    "metadata.max.retention.bytes": Long "104857600", Any, High, ReadOnly, Yes,
         "Size of metadata log and snapshots above which the oldest are deleted.";
-    "metadata.max.retention.ms": Long "604800000", Any, High, ReadOnly, Later,
+    "metadata.max.retention.ms": Long "604800000", Any, High, ReadOnly, Yes,
         "Age above which metadata segments and snapshots are deleted.";
     "node.id": Int required, AtLeast(0), High, ReadOnly, Yes,
         "Number of this node, unique among brokers and controllers.";

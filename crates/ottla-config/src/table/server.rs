@@ -19,7 +19,7 @@ area! { Broker "Server"
         "Clean-up period of a Java wait queue that does not exist here.";
     "early.start.listeners": List null, NullableUniqueList, High, ReadOnly, Later,
         "Listeners that open before metadata and authoriser are ready; unset, the controller listeners.";
-    "fetch.max.bytes": Int "57671680", AtLeast(1024), Medium, ReadOnly, Later,
+    "fetch.max.bytes": Int "57671680", AtLeast(1024), Medium, ReadOnly, Yes,
         "Most bytes in the answer to one fetch request.";
     "fetch.purgatory.purge.interval.requests": Int "1000", Any, Medium, ReadOnly, Nothing,
         "Clean-up period of a Java wait queue that does not exist here.";
