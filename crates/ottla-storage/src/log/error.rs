@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 
 use ottla_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence};
 
-/// The disk or what is on it. Everything but [`LogError::TooManyOpen`]-like transient conditions means that the log
-/// directory should go offline (`KafkaStorageException`).
+/// The disk or what is on it. It means that the log directory should go offline (`KafkaStorageException`).
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// The operating system refused; after this during a write or sync the log accepts no more writes.

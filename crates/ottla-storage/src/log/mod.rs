@@ -1,7 +1,7 @@
 //! One partition's log: a directory of segments, byte for byte Kafka's (`UnifiedLog`, `LocalLog`).
 //!
 //! Synchronous and without a lock of its own: writes take `&mut self`, reads `&self`, and the replica that owns the log puts
-//! one lock around it. Nothing here waits for an fsync except [`Log::close`] and [`Log::open`]; durability is the business
+//! one lock around it. Nothing here waits for an fsync except opening, closing and truncation; durability is the business
 //! of a flusher that works outside the lock ([`Log::begin_flush`]). Reads return ranges of files ([`LogSlice`]), not bytes.
 
 mod append;
