@@ -75,6 +75,9 @@ fn apply(broker: &Broker) {
 
 fn remove(broker: &Broker) {
     let now_ms = clock::now_ms();
+    for partition in broker.partitions() {
+        partition.settle_if_idle();
+    }
     broker.replicas.each_dir(broker, |dirs, dir, owner| {
         remove_old_files(dirs, dir, owner, now_ms)?;
         close_idle_files(dirs, dir, owner, now_ms, IDLE_MS).map(|_| ())

@@ -1,7 +1,7 @@
 //! A partition of this broker: the replica under its lock, and the way to its flusher.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -25,6 +25,8 @@ pub(crate) struct Partition {
     replica: Mutex<Option<Replica<Waiter>>>,
     flusher: Arc<Flusher>,
     is_queued: AtomicBool,
+    /// Log end when [`Partition::settle_if_idle`] last looked.
+    seen_end: AtomicI64,
 }
 
 impl Partition {
@@ -44,6 +46,7 @@ impl Partition {
             replica: Mutex::new(Some(replica)),
             flusher,
             is_queued: AtomicBool::new(false),
+            seen_end: AtomicI64::new(-1),
         })
     }
 
@@ -94,6 +97,15 @@ impl Partition {
     pub(crate) fn queue_flush(self: &Arc<Self>) {
         if !self.is_queued.swap(true, Ordering::AcqRel) {
             self.flusher.enqueue(Arc::clone(self));
+        }
+    }
+
+    /// Makes a log durable that has not grown since the last call, whatever its policy: only then it can give up its files.
+    pub(crate) fn settle_if_idle(self: &Arc<Self>) {
+        let ends = self.with(|replica| (replica.log().log_end_offset(), replica.log().durable_offset()));
+        let Some((end, durable)) = ends else { return };
+        if self.seen_end.swap(end.value(), Ordering::Relaxed) == end.value() && durable < end {
+            self.queue_flush();
         }
     }
 
