@@ -106,7 +106,8 @@ fn kafkas_log_and_snapshots_are_understood_to_the_byte() {
     assert!(assert_rebuilds(&log) > 40, "the log has records");
     let batches = MetadataBatch::read_all(&log).unwrap();
     let snapshots = snapshots(&node.dir);
-    assert!(snapshots.len() > 2, "Kafka made snapshots: {snapshots:?}");
+    // Besides the one from formatting; how many more depends on how fast Kafka runs.
+    assert!(snapshots.len() > 1, "Kafka made no snapshot");
     for snapshot in &snapshots {
         assert_rebuilds(&fs::read(metadata_file(&node.dir, &snapshot.id.file_name())).unwrap());
         if snapshot.id == SnapshotId::BOOTSTRAP {
