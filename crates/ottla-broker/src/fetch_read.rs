@@ -193,6 +193,8 @@ impl<'a> Reader<'a> {
             aborted_transactions: self.limits.read_committed,
         };
         match log.read(request) {
+            // Part of a batch is of no use to anyone who may get it whole with the next request (version 3).
+            Ok(read) if read.first_batch_incomplete => answer.read = Some(LogRead { slice: None, ..read }),
             Ok(read) => answer.read = Some(read),
             Err(error) => return Answer::failed(errors::of_read(&error)),
         }

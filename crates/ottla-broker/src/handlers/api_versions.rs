@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use ottla_metadata::features::KRAFT_VERSION;
 use ottla_net::Outcome;
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::api_versions_response::{ApiVersion, FinalizedFeatureKey, SupportedFeatureKey};
@@ -69,7 +70,9 @@ fn check_destination(broker: &Broker, cluster_id: Option<&str>, node_id: i32) ->
 
 fn answer(broker: &Broker, version: i16) -> ApiVersionsResponse<'static> {
     let image = broker.image();
-    let finalized = image.features().levels();
+    let mut finalized = image.features().finalized();
+    // A quorum of static voters is at level 0, one that was formatted with its voters at 1 (KIP-853).
+    finalized.insert(KRAFT_VERSION, i16::from(broker.config().node().voters.is_empty()));
     ApiVersionsResponse {
         api_keys: dispatch::advertised()
             .map(|(key, versions)| ApiVersion {
@@ -89,6 +92,7 @@ fn answer(broker: &Broker, version: i16) -> ApiVersionsResponse<'static> {
             .collect(),
         finalized_features_epoch: image.provenance().last_offset.value(),
         finalized_features: finalized
+            .into_iter()
             .filter(|(_, level)| *level > 0)
             .map(|(name, level)| FinalizedFeatureKey {
                 name: name.to_owned().into(),

@@ -27,11 +27,11 @@ pub(crate) fn handle(broker: &Arc<Broker>, request: Request) -> Outcome {
         BROKERS => {}
         CONTROLLERS => {
             let text = "The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER";
-            return request.reply(&refusal(ErrorCode::MismatchedEndpointType, text, message.endpoint_type));
+            return request.reply(&refusal(ErrorCode::MismatchedEndpointType, text));
         }
         other => {
             let text = format!("Unsupported endpoint type {other}");
-            return request.reply(&refusal(ErrorCode::UnsupportedEndpointType, &text, other));
+            return request.reply(&refusal(ErrorCode::UnsupportedEndpointType, &text));
         }
     }
     let image = broker.image();
@@ -61,11 +61,10 @@ pub(crate) fn handle(broker: &Arc<Broker>, request: Request) -> Outcome {
     })
 }
 
-fn refusal(code: ErrorCode, text: &str, endpoint_type: i8) -> DescribeClusterResponse<'static> {
+fn refusal(code: ErrorCode, text: &str) -> DescribeClusterResponse<'static> {
     DescribeClusterResponse {
         error_code: code.code(),
         error_message: Some(Cow::Owned(text.to_owned())),
-        endpoint_type,
         ..DescribeClusterResponse::default()
     }
 }

@@ -81,13 +81,17 @@ fn entries(
                 return Err((ErrorCode::InvalidTopicException, Some(error.to_string())));
             }
             if image.topics().by_name(name).is_none() {
-                return Err((ErrorCode::UnknownTopicOrPartition, None));
+                return Err((ErrorCode::UnknownTopicOrPartition, Some(String::new())));
             }
             describe_topic(&config, &topic_overrides(image, name)).map_err(invalid)
         }
         Some(ResourceKind::Broker) if name.is_empty() => Ok(describe_cluster(&config)),
         Some(ResourceKind::Broker) if name == broker.node_id.to_string() => Ok(describe_broker(&config)),
-        Some(ResourceKind::Broker) => {
+        Some(ResourceKind::BrokerLogger) if name.is_empty() => {
+            Err((ErrorCode::InvalidRequest, Some("Broker id must not be empty".to_owned())))
+        }
+        Some(ResourceKind::BrokerLogger) if name == broker.node_id.to_string() => Ok(Vec::new()),
+        Some(ResourceKind::Broker | ResourceKind::BrokerLogger) => {
             let text = match name.parse::<i32>() {
                 Ok(_) => format!(
                     "Unexpected broker id, expected {} or empty string, but received {name}",
@@ -97,7 +101,9 @@ fn entries(
             };
             Err((ErrorCode::InvalidRequest, Some(text)))
         }
-        Some(ResourceKind::BrokerLogger) => Ok(Vec::new()),
+        Some(ResourceKind::ClientMetrics | ResourceKind::Group) if name.is_empty() => {
+            Err((ErrorCode::InvalidRequest, Some("The name of the resource must not be empty".to_owned())))
+        }
         Some(kind @ ResourceKind::ClientMetrics) => {
             describe_client_metrics(&overrides(kind)).map_err(invalid)
         }

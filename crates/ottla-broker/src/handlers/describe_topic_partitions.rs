@@ -33,10 +33,11 @@ pub(crate) fn handle(broker: &Arc<Broker>, request: Request) -> Outcome {
         Some(cursor) => (cursor.topic_name.to_string(), cursor.partition_index),
         None => (String::new(), 0),
     };
-    if first_partition < 0 {
-        return Outcome::close("DescribeTopicPartitions cursor partition must be valid");
-    }
     let mut names: BTreeSet<String> = message.topics.iter().map(|topic| topic.name.to_string()).collect();
+    let is_elsewhere = message.cursor.is_some() && !names.is_empty() && !names.contains(&first_topic);
+    if is_elsewhere || first_partition < 0 {
+        return request.reply(&refusal(&message));
+    }
     if names.is_empty() {
         names = image.topics().iter().map(|topic| topic.name.to_string()).collect();
     }
@@ -63,6 +64,16 @@ pub(crate) fn handle(broker: &Arc<Broker>, request: Request) -> Outcome {
     })
 }
 
+/// A cursor that points at none of the topics asked for, or at no partition.
+fn refusal(message: &DescribeTopicPartitionsRequest<'_>) -> DescribeTopicPartitionsResponse<'static> {
+    let topics = message.topics.iter().map(|topic| DescribeTopicPartitionsResponseTopic {
+        error_code: ErrorCode::InvalidRequest.code(),
+        name: Some(topic.name.to_string().into()),
+        ..DescribeTopicPartitionsResponseTopic::default()
+    });
+    DescribeTopicPartitionsResponse { topics: topics.collect(), ..Default::default() }
+}
+
 /// A response page while it fills.
 struct Page<'a> {
     broker: &'a Broker,
@@ -77,6 +88,7 @@ impl Page<'_> {
         let base = DescribeTopicPartitionsResponseTopic {
             name: Some(name.to_owned().into()),
             is_internal: internal_topics::is_internal(name),
+            topic_authorized_operations: operations::TOPIC,
             ..DescribeTopicPartitionsResponseTopic::default()
         };
         let Some(topic) = self.image.topics().by_name(name) else {
@@ -99,12 +111,7 @@ impl Page<'_> {
             self.left -= 1;
             partitions.push(self.partition(*index, state));
         }
-        Some(DescribeTopicPartitionsResponseTopic {
-            topic_id: topic.id,
-            partitions,
-            topic_authorized_operations: operations::TOPIC,
-            ..base
-        })
+        Some(DescribeTopicPartitionsResponseTopic { topic_id: topic.id, partitions, ..base })
     }
 
     fn partition(&self, index: i32, state: &Partition) -> DescribeTopicPartitionsResponsePartition {

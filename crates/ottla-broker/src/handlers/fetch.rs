@@ -8,13 +8,18 @@
 //! partition: `UNKNOWN_TOPIC_OR_PARTITION`, `UNKNOWN_TOPIC_ID`, `NOT_LEADER_OR_FOLLOWER`, `OFFSET_OUT_OF_RANGE`,
 //! `FENCED_LEADER_EPOCH`, `UNKNOWN_LEADER_EPOCH`, `KAFKA_STORAGE_ERROR`.
 
+use std::borrow::Cow;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ottla_metadata::image::MetadataImage;
 use ottla_net::Outcome;
 use ottla_protocol::ErrorCode;
-use ottla_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
+use ottla_protocol::messages::fetch_response::{
+    FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
+};
 use ottla_protocol::messages::{FetchRequest, FetchResponse};
 use ottla_protocol::wire::RecordData;
 use tokio::sync::Notify;
@@ -98,6 +103,7 @@ fn understand(broker: &Broker, request: &Request, message: &FetchRequest<'_>) ->
     let image = broker.image();
     let key = |name: &str, id, partition| name_topic(&image, uses_topic_ids, name, id, partition);
     let mut wanted = Vec::new();
+    let mut places = HashMap::new();
     for topic in &message.topics {
         for partition in &topic.partitions {
             let spec = FetchSpec {
@@ -107,7 +113,15 @@ fn understand(broker: &Broker, request: &Request, message: &FetchRequest<'_>) ->
                 log_start_offset: partition.log_start_offset,
                 max_bytes: partition.partition_max_bytes,
             };
-            wanted.push((key(&topic.topic, topic.topic_id, partition.partition), spec));
+            let key = key(&topic.topic, topic.topic_id, partition.partition);
+            // A partition that is named twice keeps its place, the last word counts.
+            match places.entry(key.clone()) {
+                Entry::Occupied(place) => wanted[*place.get()] = (key, spec),
+                Entry::Vacant(place) => {
+                    place.insert(wanted.len());
+                    wanted.push((key, spec));
+                }
+            }
         }
     }
     let forgotten: Vec<FetchKey> = message
@@ -161,7 +175,12 @@ fn is_enough(answers: &[Answer], wanted: &Wanted) -> bool {
         || answers.iter().map(|answer| u64::from(answer.len())).sum::<u64>() >= wanted.min_bytes
 }
 
-fn respond(broker: &Broker, request: &Request, wanted: &Wanted, answers: Vec<Answer>) -> Outcome {
+fn respond(broker: &Broker, request: &Request, wanted: &Wanted, mut answers: Vec<Answer>) -> Outcome {
+    if request.api_version <= 5 {
+        // Clients of that time do not know the error of a failed disk.
+        let failed = answers.iter_mut().filter(|answer| answer.error == ErrorCode::KafkaStorageError);
+        failed.for_each(|answer| answer.error = ErrorCode::NotLeaderOrFollower);
+    }
     let session_id = match &wanted.context {
         FetchContext::Sessionless(_) => NO_SESSION,
         FetchContext::Incremental { id, .. } => *id,
@@ -181,12 +200,55 @@ fn respond(broker: &Broker, request: &Request, wanted: &Wanted, answers: Vec<Ans
     };
     let (responses, files, bytes) = assemble(wanted, session, answers);
     broker.metrics.fetched(bytes);
-    let response = FetchResponse { session_id, responses, ..FetchResponse::default() };
+    let mut response = FetchResponse { session_id, responses, ..FetchResponse::default() };
+    if request.api_version >= 16 {
+        add_leader_hints(broker, request, wanted.limits.is_replica, &mut response);
+    }
     debug_assert!(
         wanted.session_id == session_id || session.is_none(),
         "an incremental response keeps its session"
     );
     request.reply_with_files(&response, files)
+}
+
+/// Version 16: where the leader is, for partitions that this broker does not lead (KIP-951).
+fn add_leader_hints(
+    broker: &Broker,
+    request: &Request,
+    is_replica: bool,
+    response: &mut FetchResponse<'static>,
+) {
+    let image = broker.image();
+    let listener = &request.session.connection.listener;
+    let mut nodes = BTreeSet::new();
+    for topic in &mut response.responses {
+        for data in &mut topic.partitions {
+            let error = ErrorCode::from_code(data.error_code);
+            if !matches!(error, ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch) {
+                continue;
+            }
+            let Some(state) = image.topics().partition(topic.topic_id, data.partition_index) else {
+                continue;
+            };
+            data.current_leader = LeaderIdAndEpoch {
+                leader_id: state.leader.value(),
+                leader_epoch: state.leader_epoch.value(),
+            };
+            // Brokers know each other's addresses.
+            if !is_replica {
+                nodes.insert(state.leader);
+            }
+        }
+    }
+    let endpoints = nodes.into_iter().filter_map(|id| broker.endpoint_of(&image, id, listener));
+    response.node_endpoints = endpoints
+        .map(|node| NodeEndpoint {
+            node_id: node.id,
+            host: node.host.into(),
+            port: node.port,
+            rack: node.rack.map(Cow::Owned),
+        })
+        .collect();
 }
 
 /// The response's topics with the file ranges for their records; of an incremental session only what is new.
@@ -198,7 +260,14 @@ fn assemble(
     let mut session = session.map(|session| session.lock().unwrap_or_else(PoisonError::into_inner));
     let mut topics: Vec<FetchableTopicResponse<'static>> = Vec::new();
     let (mut files, mut bytes) = (Vec::new(), 0);
-    for ((key, _), answer) in partitions(&wanted.context).iter().zip(answers) {
+    let mut answers: Vec<_> = partitions(&wanted.context).iter().zip(answers).collect();
+    // What is not known comes last, ids before names, as Kafka has it.
+    answers.sort_by_key(|(_, answer)| match answer.error {
+        ErrorCode::UnknownTopicId => 1,
+        ErrorCode::UnknownTopicOrPartition => 2,
+        _ => 0,
+    });
+    for ((key, _), answer) in answers {
         if let Some(session) = &mut session
             && !session.is_news(key, answer.facts())
         {
@@ -231,6 +300,7 @@ fn describe(
     read_committed: bool,
     files: &mut Vec<FileRange>,
 ) -> PartitionData<'static> {
+    let is_unknown = matches!(answer.error, ErrorCode::UnknownTopicId | ErrorCode::UnknownTopicOrPartition);
     let aborted = answer.aborted_transactions();
     let mut data = PartitionData {
         partition_index: index,
@@ -238,7 +308,7 @@ fn describe(
         high_watermark: answer.high_watermark,
         last_stable_offset: answer.last_stable_offset,
         log_start_offset: answer.log_start_offset,
-        aborted_transactions: read_committed.then_some(aborted).flatten(),
+        aborted_transactions: if read_committed || is_unknown { aborted } else { None },
         records: Some(RecordData::Borrowed(&[])),
         ..PartitionData::default()
     };

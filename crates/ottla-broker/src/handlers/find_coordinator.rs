@@ -20,6 +20,7 @@ use crate::request::Request;
 
 const GROUP: i8 = 0;
 const TRANSACTION: i8 = 1;
+const SHARE: i8 = 2;
 
 pub(crate) fn handle(broker: &Arc<Broker>, request: Request) -> Outcome {
     let message: FindCoordinatorRequest<'_> = match request.decode() {
@@ -29,11 +30,16 @@ pub(crate) fn handle(broker: &Arc<Broker>, request: Request) -> Outcome {
     let listener = &request.session.connection.listener;
     let find = |key: &str| find(broker, message.key_type, key, listener);
     if request.api_version >= 4 {
-        let coordinators = message.coordinator_keys.iter().map(|key| describe(key, find(key)));
-        return request.reply(&FindCoordinatorResponse {
-            coordinators: coordinators.collect(),
-            ..FindCoordinatorResponse::default()
-        });
+        let mut coordinators: Vec<_> =
+            message.coordinator_keys.iter().map(|key| describe(key, find(key))).collect();
+        // In this form Kafka has words only for what is wrong with the request as a whole.
+        if !matches!(message.key_type, GROUP | TRANSACTION | SHARE) {
+            for answer in &mut coordinators {
+                answer.error_message = Some(ErrorCode::InvalidRequest.message().into());
+            }
+        }
+        return request
+            .reply(&FindCoordinatorResponse { coordinators, ..FindCoordinatorResponse::default() });
     }
     let found = find(&message.key);
     let error = *found.as_ref().err().unwrap_or(&ErrorCode::None);

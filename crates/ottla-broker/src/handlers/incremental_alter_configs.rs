@@ -3,6 +3,7 @@
 //! Changes of brokers are checked here, where the configuration is, then all is handed to the controller. Errors per
 //! resource: `INVALID_CONFIG`, `INVALID_REQUEST`, `UNKNOWN_TOPIC_OR_PARTITION`, `INVALID_TOPIC_EXCEPTION`, `NOT_CONTROLLER`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ottla_config::{AlterOp, Change, ConfigError, ErrorKind, apply_broker_changes, validate_broker_change};
@@ -10,11 +11,14 @@ use ottla_metadata::image::ResourceKind;
 use ottla_net::Outcome;
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::IncrementalAlterConfigsRequest;
-use ottla_protocol::messages::incremental_alter_configs_request::AlterConfigsResource;
+use ottla_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use ottla_protocol::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
 
 use crate::broker::Broker;
 use crate::request::Request;
+
+/// The operation that takes no value.
+const DELETE: i8 = 1;
 
 pub(crate) fn handle(broker: &Arc<Broker>, request: Request) -> Outcome {
     let refused: Vec<AlterConfigsResourceResponse<'static>> = {
@@ -22,7 +26,17 @@ pub(crate) fn handle(broker: &Arc<Broker>, request: Request) -> Outcome {
             Ok(message) => message,
             Err(error) => return Outcome::close(error.to_string()),
         };
-        message.resources.iter().filter_map(|resource| check(broker, resource).err()).collect()
+        let is_same = |a: &AlterConfigsResource<'_>, b: &AlterConfigsResource<'_>| {
+            a.resource_type == b.resource_type && a.resource_name == b.resource_name
+        };
+        let check = |resource: &AlterConfigsResource<'_>| {
+            if message.resources.iter().filter(|other| is_same(other, resource)).count() > 1 {
+                let text = "Each resource must appear at most once.".to_owned();
+                return Some(refuse(resource, ErrorCode::InvalidRequest, text));
+            }
+            check(broker, resource).err()
+        };
+        message.resources.iter().filter_map(check).collect()
     };
     broker.controller.answer(request, move |controller, _, _, request| {
         let mut message: IncrementalAlterConfigsRequest<'_> = request.decode().expect("decoded once already");
@@ -41,17 +55,41 @@ pub(crate) fn handle(broker: &Arc<Broker>, request: Request) -> Outcome {
     })
 }
 
+fn refuse(
+    resource: &AlterConfigsResource<'_>,
+    code: ErrorCode,
+    text: String,
+) -> AlterConfigsResourceResponse<'static> {
+    AlterConfigsResourceResponse {
+        error_code: code.code(),
+        error_message: Some(text.into()),
+        resource_type: resource.resource_type,
+        resource_name: resource.resource_name.to_string().into(),
+    }
+}
+
+/// What is wrong with a change of any kind of resource (`ConfigAdminManager.preprocess`).
+fn malformed(resource: &AlterConfigsResource<'_>) -> Option<String> {
+    let mut keys = BTreeSet::new();
+    if !resource.configs.iter().all(|change| keys.insert(change.name.as_ref())) {
+        return Some("Error due to duplicate config keys".to_owned());
+    }
+    let has_no_value =
+        |change: &&AlterableConfig<'_>| change.config_operation != DELETE && change.value.is_none();
+    let nulls = resource.configs.iter().filter(has_no_value).map(|change| change.name.as_ref());
+    let nulls = nulls.collect::<Vec<_>>().join(", ");
+    (!nulls.is_empty()).then(|| format!("Null value not supported for: {nulls}"))
+}
+
 /// What a broker must refuse before the controller sees it.
 fn check(
     broker: &Broker,
     resource: &AlterConfigsResource<'_>,
 ) -> Result<(), AlterConfigsResourceResponse<'static>> {
-    let refuse = |code: ErrorCode, text: String| AlterConfigsResourceResponse {
-        error_code: code.code(),
-        error_message: Some(text.into()),
-        resource_type: resource.resource_type,
-        resource_name: resource.resource_name.to_string().into(),
-    };
+    let refuse = |code: ErrorCode, text: String| refuse(resource, code, text);
+    if let Some(text) = malformed(resource) {
+        return Err(refuse(ErrorCode::InvalidRequest, text));
+    }
     match ResourceKind::from_id(resource.resource_type) {
         Some(ResourceKind::Broker) => {}
         Some(ResourceKind::BrokerLogger) => {
@@ -59,7 +97,11 @@ fn check(
                 "Log levels cannot be changed over the wire; use the --log option of the server".to_owned();
             return Err(refuse(ErrorCode::InvalidRequest, text));
         }
-        _ => return Ok(()),
+        Some(_) => return Ok(()),
+        None => {
+            let text = format!("Unknown resource type {}", resource.resource_type);
+            return Err(refuse(ErrorCode::InvalidRequest, text));
+        }
     }
     let name = resource.resource_name.as_ref();
     let per_broker = !name.is_empty();

@@ -63,9 +63,7 @@ fn answer(broker: &Broker, request: &Request) -> Outcome {
     };
     let topics = message.topics.iter().map(|topic| ListOffsetsTopicResponse {
         name: topic.name.to_string().into(),
-        partitions: topic
-            .partitions
-            .iter()
+        partitions: once(&topic.partitions)
             .map(|partition| {
                 let answer = if twice.contains(&(&*topic.name, partition.partition_index)) {
                     Err(ErrorCode::InvalidRequest)
@@ -77,6 +75,12 @@ fn answer(broker: &Broker, request: &Request) -> Outcome {
             .collect(),
     });
     request.reply(&ListOffsetsResponse { topics: topics.collect(), ..ListOffsetsResponse::default() })
+}
+
+/// Each partition once.
+fn once(partitions: &[ListOffsetsPartition]) -> impl Iterator<Item = &ListOffsetsPartition> {
+    let mut seen = BTreeSet::new();
+    partitions.iter().filter(move |partition| seen.insert(partition.partition_index))
 }
 
 /// Offset, timestamp and epoch of what was found.

@@ -5,10 +5,12 @@
 //! operations, 12 lets topics be asked for by id, 13 has an error for the whole response. A missing topic is created when both
 //! sides allow it; the client is told `UNKNOWN_TOPIC_OR_PARTITION` and asks again, as with Kafka.
 //!
-//! Errors per topic: `UNKNOWN_TOPIC_OR_PARTITION`, `UNKNOWN_TOPIC_ID`, `INVALID_TOPIC_EXCEPTION`; per partition:
+//! Errors per topic: `UNKNOWN_TOPIC_OR_PARTITION`, `UNKNOWN_TOPIC_ID`, `INVALID_TOPIC_EXCEPTION`, `INVALID_REQUEST` (ids in versions
+//! 10 and 11, which have the field already); per partition:
 //! `LEADER_NOT_AVAILABLE`, `LISTENER_NOT_FOUND`.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ottla_metadata::image::{MetadataImage, Partition, Topic};
@@ -32,6 +34,9 @@ pub(crate) fn handle(broker: &Arc<Broker>, request: Request) -> Outcome {
         Err(error) => return Outcome::close(error.to_string()),
     };
     let version = request.api_version;
+    if version < 12 && names_by_id(&message) {
+        return request.reply(&refusal(&message));
+    }
     let image = broker.image();
     let mut answer = TopicAnswers {
         broker,
@@ -44,7 +49,7 @@ pub(crate) fn handle(broker: &Arc<Broker>, request: Request) -> Outcome {
     };
     let topics = match &message.topics {
         Some(topics) if !(version == 0 && topics.is_empty()) => {
-            topics.iter().map(|topic| answer.named(topic)).collect()
+            distinct(topics).into_iter().map(|topic| answer.named(topic)).collect()
         }
         _ => image.topics().iter().map(|topic| answer.known(topic)).collect(),
     };
@@ -70,6 +75,31 @@ pub(crate) fn handle(broker: &Arc<Broker>, request: Request) -> Outcome {
         },
         ..MetadataResponse::default()
     })
+}
+
+/// Whether a topic is asked for in the way that came with version 12: versions 10 and 11 have the fields already.
+fn names_by_id(message: &MetadataRequest<'_>) -> bool {
+    let topics = message.topics.iter().flatten();
+    topics.into_iter().any(|topic| topic.name.is_none() || !topic.topic_id.is_zero())
+}
+
+/// Nothing but `INVALID_REQUEST` for each topic, as Kafka has it.
+fn refusal(message: &MetadataRequest<'_>) -> MetadataResponse<'static> {
+    let topics = message.topics.iter().flatten().map(|topic| MetadataResponseTopic {
+        error_code: ErrorCode::InvalidRequest.code(),
+        name: Some(topic.name.as_deref().unwrap_or_default().to_owned().into()),
+        topic_id: topic.topic_id,
+        ..MetadataResponseTopic::default()
+    });
+    MetadataResponse { topics: topics.collect(), ..MetadataResponse::default() }
+}
+
+/// Each topic once; names do not count when there are ids.
+fn distinct<'t, 'a>(topics: &'t [MetadataRequestTopic<'a>]) -> Vec<&'t MetadataRequestTopic<'a>> {
+    let by_id = topics.iter().any(|topic| !topic.topic_id.is_zero());
+    let mut seen = BTreeSet::new();
+    let topics = topics.iter().filter(|topic| !(by_id && topic.topic_id.is_zero()));
+    topics.filter(|topic| seen.insert((topic.topic_id, topic.name.as_deref()))).collect()
 }
 
 struct TopicAnswers<'a> {
@@ -112,9 +142,13 @@ impl TopicAnswers<'_> {
             error_code: error.code(),
             name: Some(name.to_owned().into()),
             is_internal: internal_topics::is_internal(name),
-            topic_authorized_operations: operations::NOT_ASKED,
+            topic_authorized_operations: self.operations(),
             ..MetadataResponseTopic::default()
         }
+    }
+
+    fn operations(&self) -> i32 {
+        if self.with_operations { operations::TOPIC } else { operations::NOT_ASKED }
     }
 
     fn known(&self, topic: &Topic) -> MetadataResponseTopic<'static> {
@@ -124,10 +158,7 @@ impl TopicAnswers<'_> {
             topic_id: topic.id,
             is_internal: internal_topics::is_internal(&topic.name),
             partitions: topic.partitions.iter().map(|(index, state)| self.partition(*index, state)).collect(),
-            topic_authorized_operations: match self.with_operations {
-                true => operations::TOPIC,
-                false => operations::NOT_ASKED,
-            },
+            topic_authorized_operations: self.operations(),
         }
     }
 

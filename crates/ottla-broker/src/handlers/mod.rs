@@ -24,6 +24,7 @@ pub(crate) mod offset_commit;
 pub(crate) mod offset_fetch;
 pub(crate) mod offset_for_leader_epoch;
 pub(crate) mod produce;
+mod produce_batches;
 pub(crate) mod sync_group;
 
 use ottla_coordinator::group::GroupResponse;

@@ -48,12 +48,34 @@ pub(crate) fn handle(broker: &Arc<Broker>, request: Request) -> Outcome {
         move |_| on_error,
         |request, response| match response {
             GroupResponse::OffsetCommit(mut response) => {
-                response.topics.splice(0..0, refused);
+                join(&mut response.topics, refused, request.api_version >= 10);
                 Some(request.reply(&response))
             }
             _ => None,
         },
     )
+}
+
+/// Puts what was refused here before the coordinator's answers, topic by topic.
+fn join<'a>(
+    answered: &mut Vec<OffsetCommitResponseTopic<'a>>,
+    refused: Vec<OffsetCommitResponseTopic<'a>>,
+    by_id: bool,
+) {
+    let mut fresh = Vec::new();
+    for mut topic in refused {
+        let is_it = |other: &&mut OffsetCommitResponseTopic<'_>| {
+            if by_id { other.topic_id == topic.topic_id } else { other.name == topic.name }
+        };
+        match answered.iter_mut().find(is_it) {
+            Some(other) => {
+                topic.partitions.append(&mut other.partitions);
+                other.partitions = topic.partitions;
+            }
+            None => fresh.push(topic),
+        }
+    }
+    answered.splice(0..0, fresh);
 }
 
 /// The part of a topic that exists, with name and id; what does not is answered at once.

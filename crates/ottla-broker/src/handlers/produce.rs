@@ -22,10 +22,10 @@ use ottla_protocol::messages::produce_response::{
 };
 use ottla_protocol::messages::{ProduceRequest, ProduceResponse};
 use ottla_record::validate::{self, Checked, InvalidBatch, Origin};
-use ottla_record::{Batches, Compression};
 use ottla_storage::log::{AppendInfo, AppendOrigin, LeaderAppend, VerificationGuard};
 use ottla_types::{LeaderEpoch, Offset, TopicName};
 
+use super::produce_batches as batches;
 use crate::broker::Broker;
 use crate::clock;
 use crate::errors;
@@ -42,11 +42,34 @@ struct Refusal {
     code: ErrorCode,
     message: Option<String>,
     records: Vec<BatchIndexAndErrorMessage<'static>>,
+    /// Told of what the log refused, -1 of what did not get that far.
+    log_start_offset: i64,
+}
+
+impl Refusal {
+    fn of_request(code: ErrorCode) -> Self {
+        // A request without the right to its transactional id is told so without words.
+        let message = (code == ErrorCode::CorruptMessage).then(|| code.message().to_owned());
+        Self { message, ..code.into() }
+    }
+
+    /// With the log's start, unless the error is one of those that Kafka expects of an append
+    /// (`ReplicaManager.appendRecordsToLeader`).
+    fn starting_at(self, log_start_offset: i64) -> Self {
+        match self.code {
+            ErrorCode::NotLeaderOrFollower
+            | ErrorCode::MessageTooLarge
+            | ErrorCode::RecordListTooLarge
+            | ErrorCode::CorruptMessage
+            | ErrorCode::KafkaStorageError => self,
+            _ => Self { log_start_offset, ..self },
+        }
+    }
 }
 
 impl From<ErrorCode> for Refusal {
     fn from(code: ErrorCode) -> Self {
-        Self { code, message: None, records: Vec::new() }
+        Self { code, message: None, records: Vec::new(), log_start_offset: -1 }
     }
 }
 
@@ -56,7 +79,7 @@ impl From<InvalidBatch> for Refusal {
             batch_index: fault.index,
             batch_index_error_message: Some(Cow::Owned(fault.message.clone())),
         });
-        Self { code: errors::of_batch(&error), message: error.wire_message(), records: records.collect() }
+        Self { message: error.wire_message(), records: records.collect(), ..errors::of_batch(&error).into() }
     }
 }
 
@@ -74,12 +97,13 @@ pub(crate) fn handle(broker: &Arc<Broker>, request: Request) -> Outcome {
         Err(error) => return Outcome::close(error.to_string()),
     };
     let (acks, timeout_ms) = (message.acks, message.timeout_ms);
+    let refusal = batches::refusal(&message);
     let image = broker.image();
     let mut pending = Vec::new();
     let mut responses = Vec::with_capacity(message.topic_data.len());
     for (topic_index, topic) in message.topic_data.iter().enumerate() {
         let mut append =
-            TopicAppend { broker, image: &image, request: &request, acks, pending: &mut pending };
+            TopicAppend { broker, image: &image, request: &request, acks, refusal, pending: &mut pending };
         responses.push(append.topic(topic, topic_index));
     }
     drop(message);
@@ -149,7 +173,7 @@ fn refused(index: i32, refusal: Refusal) -> PartitionProduceResponse<'static> {
         error_code: refusal.code.code(),
         base_offset: -1,
         log_append_time_ms: -1,
-        log_start_offset: -1,
+        log_start_offset: refusal.log_start_offset,
         record_errors: refusal.records,
         error_message: refusal.message.map(Cow::Owned),
         ..PartitionProduceResponse::default()
@@ -162,6 +186,7 @@ struct TopicAppend<'a> {
     image: &'a MetadataImage,
     request: &'a Request,
     acks: i16,
+    refusal: Option<ErrorCode>,
     pending: &'a mut Vec<Pending>,
 }
 
@@ -174,9 +199,10 @@ impl TopicAppend<'_> {
         };
         let mut responses = Vec::with_capacity(topic.partition_data.len());
         for (index, data) in topic.partition_data.iter().enumerate() {
-            let appended = match &found {
-                Err(code) => Err((*code).into()),
-                Ok(found) => self.partition(&found.name, found.id, data),
+            let appended = match (self.refusal, &found) {
+                (Some(code), _) => Err(Refusal::of_request(code)),
+                (None, Err(code)) => Err((*code).into()),
+                (None, Ok(found)) => self.partition(&found.name, found.id, data),
             };
             responses.push(match appended {
                 Ok((partition, info, log_append_time)) => {
@@ -225,26 +251,21 @@ impl TopicAppend<'_> {
             return Err(ErrorCode::NotEnoughReplicas.into());
         }
         let records = data.records.as_ref().and_then(|records| records.as_slice()).unwrap_or_default();
-        check_codec(records, self.request.api_version)?;
+        batches::check(records, self.request.api_version)?;
         let now_ms = clock::now_ms();
+        let start = || partition.with(|replica| replica.log().log_start_offset().value()).unwrap_or(-1);
+        let rules = settings.rules(&partition.id, Origin::Client);
         let mut bytes = records.to_vec();
-        let checked = validate::check(&mut bytes, &settings.rules(&partition.id, Origin::Client), now_ms)?;
+        let checked = validate::check(&mut bytes, &rules, now_ms)
+            .map_err(|error| Refusal::from(error).starting_at(start()))?;
         let log_append_time = checked.log_append_time();
-        let info = append(&partition, checked, &mut bytes, now_ms)?;
+        let info =
+            append(&partition, checked, &mut bytes, now_ms).map_err(|error| error.starting_at(start()))?;
+        // A repeated batch is answered with the time it was stored with, whoever set that.
+        let log_append_time = if info.duplicate { Some(info.max_timestamp) } else { log_append_time };
         self.broker.metrics.produced(info.written_bytes);
         Ok((partition, info, log_append_time))
     }
-}
-
-/// zstd came with version 7 (KIP-110).
-fn check_codec(records: &[u8], version: i16) -> Result<(), Refusal> {
-    let is_zstd = |batch: ottla_record::BatchView<'_>| {
-        batch.attributes().compression().is_ok_and(|codec| codec == Compression::Zstd)
-    };
-    if version < 7 && Batches::new(records).next().is_some_and(|batch| batch.is_ok_and(is_zstd)) {
-        return Err(ErrorCode::UnsupportedCompressionType.into());
-    }
-    Ok(())
 }
 
 fn append(

@@ -6,7 +6,6 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ottla_protocol::Listener;
 use ottla_protocol::header::{encode_request, read_response_header};
 use ottla_protocol::messages::ApiKey;
 use ottla_protocol::wire::{Message, Reader, Request, decode_shared};
@@ -119,12 +118,21 @@ impl Peer {
     }
 
     /// Asks without writing down.
-    pub(crate) fn ask<'a, R: Request<'a>>(&mut self, version: i16, request: &R) -> io::Result<R::Response<'static>> {
+    pub(crate) fn ask<'a, R: Request<'a>>(
+        &mut self,
+        version: i16,
+        request: &R,
+    ) -> io::Result<R::Response<'static>> {
         self.send(0, version, request)?;
         self.receive_quietly::<R>(0, version)
     }
 
-    pub(crate) fn send<'a, R: Request<'a>>(&mut self, on: usize, version: i16, request: &R) -> io::Result<()> {
+    pub(crate) fn send<'a, R: Request<'a>>(
+        &mut self,
+        on: usize,
+        version: i16,
+        request: &R,
+    ) -> io::Result<()> {
         let sent = self.connection(on)?.send(version, request);
         if sent.is_err() {
             self.hang_up(on);
@@ -132,7 +140,11 @@ impl Peer {
         sent
     }
 
-    fn receive_quietly<'a, R: Request<'a>>(&mut self, on: usize, version: i16) -> io::Result<R::Response<'static>> {
+    fn receive_quietly<'a, R: Request<'a>>(
+        &mut self,
+        on: usize,
+        version: i16,
+    ) -> io::Result<R::Response<'static>> {
         let received = self.connection(on)?.receive(R::KEY, version);
         if received.is_err() {
             self.hang_up(on);
@@ -141,7 +153,12 @@ impl Peer {
     }
 
     /// Asks, and writes the answer down.
-    pub(crate) fn call<'a, R: Request<'a>>(&mut self, version: i16, case: &str, request: &R) -> R::Response<'static>
+    pub(crate) fn call<'a, R: Request<'a>>(
+        &mut self,
+        version: i16,
+        case: &str,
+        request: &R,
+    ) -> R::Response<'static>
     where
         R::Response<'static>: Debug + Clone,
     {
@@ -164,7 +181,12 @@ impl Peer {
     }
 
     /// Takes the answer to a request sent before, and writes it down.
-    pub(crate) fn receive<'a, R: Request<'a>>(&mut self, on: usize, version: i16, case: &str) -> R::Response<'static>
+    pub(crate) fn receive<'a, R: Request<'a>>(
+        &mut self,
+        on: usize,
+        version: i16,
+        case: &str,
+    ) -> R::Response<'static>
     where
         R::Response<'static>: Debug + Clone,
     {
@@ -195,6 +217,11 @@ impl Peer {
         let case = format!("{}: {case}", R::KEY);
         self.entries.push(Entry { case, version, fields });
         answer
+    }
+
+    /// Whether an answer comes to a request sent before.
+    pub(crate) fn answers<'a, R: Request<'a>>(&mut self, on: usize, version: i16) -> bool {
+        self.receive_quietly::<R>(on, version).is_ok()
     }
 
     /// Writes down something seen in another way.
@@ -234,9 +261,4 @@ fn described(error: &io::Error) -> String {
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "nothing came".to_owned(),
         _ => error.to_string(),
     }
-}
-
-/// Whether the broker listener of Kafka 4.4.0 serves the key.
-pub(crate) fn is_served(key: ApiKey) -> bool {
-    key.advertised_versions(Listener::Broker).is_some()
 }

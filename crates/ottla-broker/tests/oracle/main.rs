@@ -40,7 +40,8 @@ const SCRIPTS: &[(&str, Script)] = &[
 
 fn scripts() -> Vec<(&'static str, Script)> {
     let only = std::env::var("ORACLE_ONLY").ok();
-    let is_wanted = |name: &str| only.as_ref().is_none_or(|only| only.split(',').any(|wanted| wanted == name));
+    let is_wanted =
+        |name: &str| only.as_ref().is_none_or(|only| only.split(',').any(|wanted| wanted == name));
     SCRIPTS.iter().copied().filter(|(name, _)| is_wanted(name)).collect()
 }
 

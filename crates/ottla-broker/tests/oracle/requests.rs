@@ -45,7 +45,8 @@ pub(crate) fn create(topics: Vec<CreatableTopic<'_>>) -> CreateTopicsRequest<'_>
 }
 
 pub(crate) fn metadata_of<'a>(names: &[&'a str]) -> MetadataRequest<'a> {
-    let topic = |name: &&'a str| MetadataRequestTopic { topic_id: Uuid::ZERO, name: Some(Cow::Borrowed(*name)) };
+    let topic =
+        |name: &&'a str| MetadataRequestTopic { topic_id: Uuid::ZERO, name: Some(Cow::Borrowed(*name)) };
     MetadataRequest {
         topics: Some(names.iter().map(topic).collect()),
         allow_auto_topic_creation: false,
@@ -93,7 +94,12 @@ pub(crate) fn list_offsets<'a>(topic: &'a str, wanted: &[(i32, i64)]) -> ListOff
 }
 
 /// Records of one topic, one partition.
-pub(crate) fn produce<'a>(topic: &'a str, id: Uuid, acks: i16, records: Option<Vec<u8>>) -> ProduceRequest<'a> {
+pub(crate) fn produce<'a>(
+    topic: &'a str,
+    id: Uuid,
+    acks: i16,
+    records: Option<Vec<u8>>,
+) -> ProduceRequest<'a> {
     produce_to(topic, id, 0, acks, records)
 }
 

@@ -40,12 +40,22 @@ const RULES: &[Rule] = &[
     rule("*", "member_id", How::Named("member"), RANDOM),
     rule("JoinGroupResponse", "leader", How::Named("member"), RANDOM),
     rule("FetchResponse", "session_id", How::Named("session"), RANDOM),
-    rule("InitProducerIdResponse", "producer_id", How::Named("producer"), "blocks of ids are given out in order of need"),
+    rule(
+        "InitProducerIdResponse",
+        "producer_id",
+        How::Named("producer"),
+        "blocks of ids are given out in order of need",
+    ),
     rule("*", "port", How::Named("port"), "each server has a free port"),
     rule("*", "error_message", How::Present, WORDS),
     rule("*", "batch_index_error_message", How::Present, WORDS),
     rule("*", "documentation", How::Present, WORDS),
-    rule("ApiVersionsResponse", "finalized_features_epoch", How::NotNegative, "an offset of the metadata log"),
+    rule(
+        "ApiVersionsResponse",
+        "finalized_features_epoch",
+        How::NotNegative,
+        "an offset of the metadata log",
+    ),
     rule("ProduceResponse", "log_append_time_ms", How::NotNegative, "the server's clock"),
     rule("MetadataResponse", "topics", How::AnyOrder, HASHED),
     rule("MetadataResponse", "brokers", How::AnyOrder, HASHED),
@@ -89,8 +99,51 @@ pub(crate) struct Names(BTreeMap<&'static str, Vec<String>>);
 impl Names {
     /// Makes a response comparable with another server's.
     pub(crate) fn normalise(&mut self, message: &str, tree: &mut Tree) {
-        order(message, tree);
+        self.order(message, tree);
         self.replace(message, tree);
+    }
+
+    /// Sorts what has no order, by what the rules leave comparable.
+    fn order(&self, message: &str, tree: &mut Tree) {
+        match tree {
+            Tree::Leaf(_) => {}
+            Tree::List(items) => items.iter_mut().for_each(|item| self.order(message, item)),
+            Tree::Fields(fields) => {
+                for (field, value) in fields {
+                    self.order(message, value);
+                    if let (Some(How::AnyOrder), Tree::List(items)) = (how(message, field), &mut *value) {
+                        items.sort_by_cached_key(|item| self.sort_key(message, item));
+                    }
+                }
+            }
+        }
+    }
+
+    fn sort_key(&self, message: &str, tree: &Tree) -> String {
+        let mut tree = tree.clone();
+        self.hide(message, &mut tree);
+        tree.leaves().join("\n")
+    }
+
+    /// Replaces what is not comparable: by its name when it has one already, else by a mark.
+    fn hide(&self, message: &str, tree: &mut Tree) {
+        match tree {
+            Tree::Leaf(_) => {}
+            Tree::List(items) => items.iter_mut().for_each(|item| self.hide(message, item)),
+            Tree::Fields(fields) => {
+                for (field, value) in fields {
+                    match (how(message, field), &mut *value) {
+                        (Some(How::Named(kind)), Tree::Leaf(text)) => {
+                            let known =
+                                self.0.get(kind).and_then(|all| all.iter().position(|name| name == text));
+                            *text = known.map_or_else(|| masked(text), |index| format!("{kind}#{index:06}"));
+                        }
+                        (Some(How::Present | How::NotNegative), Tree::Leaf(text)) => *text = masked(text),
+                        _ => self.hide(message, value),
+                    }
+                }
+            }
+        }
     }
 
     fn replace(&mut self, message: &str, tree: &mut Tree) {
@@ -123,48 +176,12 @@ impl Names {
 
 /// Whether a value is one that the server chose.
 fn is_chosen(text: &str) -> bool {
-    !(matches!(text, "null" | "\"\"" | "0" | "AAAAAAAAAAAAAAAAAAAAAA") || text.starts_with('-') && text.parse::<i64>().is_ok())
+    !(matches!(text, "null" | "\"\"" | "0" | "AAAAAAAAAAAAAAAAAAAAAA")
+        || text.starts_with('-') && text.parse::<i64>().is_ok())
 }
 
 fn masked(text: &str) -> String {
     if is_chosen(text) || text == "0" { "<there>".to_owned() } else { text.to_owned() }
-}
-
-/// Sorts what has no order, by what the rules leave comparable.
-fn order(message: &str, tree: &mut Tree) {
-    match tree {
-        Tree::Leaf(_) => {}
-        Tree::List(items) => items.iter_mut().for_each(|item| order(message, item)),
-        Tree::Fields(fields) => {
-            for (field, value) in fields {
-                order(message, value);
-                if let (Some(How::AnyOrder), Tree::List(items)) = (how(message, field), &mut *value) {
-                    items.sort_by_cached_key(|item| sort_key(message, item));
-                }
-            }
-        }
-    }
-}
-
-fn sort_key(message: &str, tree: &Tree) -> String {
-    let mut tree = tree.clone();
-    hide(message, &mut tree);
-    tree.leaves().join("\n")
-}
-
-fn hide(message: &str, tree: &mut Tree) {
-    match tree {
-        Tree::Leaf(_) => {}
-        Tree::List(items) => items.iter_mut().for_each(|item| hide(message, item)),
-        Tree::Fields(fields) => {
-            for (field, value) in fields {
-                match (how(message, field), &mut *value) {
-                    (Some(How::Named(_) | How::Present | How::NotNegative), Tree::Leaf(text)) => *text = masked(text),
-                    _ => hide(message, value),
-                }
-            }
-        }
-    }
 }
 
 #[test]

@@ -23,9 +23,12 @@ const SETTINGS: &[(&str, &str)] = &[
     ("transaction.state.log.min.isr", "1"),
     ("share.coordinator.state.topic.replication.factor", "1"),
     ("share.coordinator.state.topic.num.partitions", "1"),
+    ("share.coordinator.state.topic.min.isr", "1"),
     ("group.initial.rebalance.delay.ms", "0"),
     ("broker.rack", "rack-a"),
     ("num.partitions", "2"),
+    // The records are of one fixed day long ago.
+    ("log.retention.ms", "-1"),
 ];
 
 /// Two ports that nobody listened on a moment ago.
@@ -45,6 +48,11 @@ fn settings(dir: &Path, [broker, controller]: [u16; 2]) -> Vec<(String, String)>
     shared.chain(own).map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
+/// As a properties file.
+fn text(settings: &[(String, String)]) -> String {
+    settings.iter().map(|(key, value)| format!("{key}={value}\n")).collect()
+}
+
 /// A node of ours.
 pub(crate) struct Own {
     pub(crate) address: SocketAddr,
@@ -57,9 +65,9 @@ impl Own {
     pub(crate) fn start(extra: &[(&str, &str)]) -> Self {
         let dir = TempDir::new().expect("a directory");
         let ports = free_ports();
-        let mut overrides = settings(dir.path(), ports);
-        overrides.extend(extra.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
-        let sources = Sources { properties: None, overrides: &overrides };
+        let properties = text(&settings(dir.path(), ports));
+        let overrides: Vec<_> = extra.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+        let sources = Sources { properties: Some(&properties), overrides: &overrides };
         let (config, _) = BrokerConfig::load(sources).expect("a valid configuration");
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -91,7 +99,9 @@ impl Kafka {
     /// Starts one when `OTTLA_KAFKA_CLASSPATH` has its jars; says loudly when not.
     pub(crate) fn start() -> Option<Self> {
         let Some(jars) = std::env::var_os("OTTLA_KAFKA_CLASSPATH").map(PathBuf::from) else {
-            eprintln!("SKIPPED: OTTLA_KAFKA_CLASSPATH is not set; answers were not compared with Apache Kafka's");
+            eprintln!(
+                "SKIPPED: OTTLA_KAFKA_CLASSPATH is not set; answers were not compared with Apache Kafka's"
+            );
             return None;
         };
         let java = Command::new("java").arg("-version").stdout(Stdio::null()).stderr(Stdio::null()).status();
@@ -101,9 +111,8 @@ impl Kafka {
         }
         let dir = TempDir::new().expect("a directory");
         let ports = free_ports();
-        let lines = settings(dir.path(), ports).into_iter().map(|(key, value)| format!("{key}={value}\n"));
         let properties = dir.path().join("server.properties");
-        fs::write(&properties, lines.collect::<String>()).expect("a writable directory");
+        fs::write(&properties, text(&settings(dir.path(), ports))).expect("a writable directory");
         let java = |main: &str| {
             let log = fs::File::options().create(true).append(true).open(dir.path().join("log.txt"));
             let log = log.expect("a writable directory");

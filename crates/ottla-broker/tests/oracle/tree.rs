@@ -61,8 +61,11 @@ impl Tree {
             Self::Leaf(text) => leaves.push(format!("{path} = {text}")),
             Self::List(items) if items.is_empty() => leaves.push(format!("{path} = []")),
             Self::List(items) => {
+                let names = names(items);
                 for (index, item) in items.iter().enumerate() {
-                    item.collect(format!("{path}[{index}]"), leaves);
+                    let name =
+                        names.as_ref().map_or_else(|| index.to_string(), |names| names[index].to_owned());
+                    item.collect(format!("{path}[{name}]"), leaves);
                 }
             }
             Self::Fields(fields) => {
@@ -75,6 +78,20 @@ impl Tree {
             }
         }
     }
+}
+
+/// The names of an array's items, when each has one of its own: differences are easier to read by name than by place.
+fn names(items: &[Tree]) -> Option<Vec<&str>> {
+    let mut names = Vec::new();
+    for item in items {
+        let Tree::Fields(fields) = item else { return None };
+        let (_, Tree::Leaf(text)) = fields.iter().find(|(field, _)| field == "name")? else { return None };
+        if names.contains(&text.as_str()) {
+            return None;
+        }
+        names.push(text);
+    }
+    Some(names)
 }
 
 fn next_within<'t>(lines: &mut impl Iterator<Item = &'t str>) -> Option<&'t str> {
