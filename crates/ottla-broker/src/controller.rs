@@ -94,7 +94,8 @@ impl ControllerHandle {
         request: Request,
         decide: impl FnOnce(&Controller, &Context, &mut Random, &Request) -> Decision<R> + Send + 'static,
     ) -> Outcome {
-        let asked = request.clone();
+        let request = Arc::new(request);
+        let asked = Arc::clone(&request);
         let reply =
             self.decide(move |controller, context, random| decide(controller, context, random, &asked));
         Outcome::later(async move {

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use ottla_net::{ConnectionInfo, Outcome, Service};
+use ottla_net::{ConnectionInfo, Frame, Outcome, Service};
 use ottla_protocol::Listener;
 use ottla_protocol::messages::ApiKey;
 use ottla_protocol::wire::VersionRange;
@@ -69,7 +68,7 @@ impl Service for BrokerService {
         Session { connection }
     }
 
-    fn call(&self, session: &Arc<Session>, frame: Bytes) -> Outcome {
+    fn call(&self, session: &Arc<Session>, frame: Frame) -> Outcome {
         let request = match Request::parse(session, frame) {
             Ok(request) => request,
             Err(error) => return Outcome::close(error.to_string()),

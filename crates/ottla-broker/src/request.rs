@@ -1,10 +1,10 @@
 //! A request on its way through the broker: its frame, its header, and how to answer it.
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use ottla_net::{ConnectionInfo, FileSource, Outcome, Part, Response};
+use ottla_net::{ConnectionInfo, FileSource, Frame, Outcome, Part, Response};
 use ottla_protocol::RequestHeader;
 use ottla_protocol::header::encode_response;
 use ottla_protocol::messages::ApiKey;
@@ -18,14 +18,14 @@ pub(crate) struct Session {
 }
 
 /// A taken request. Cheap to move into a future; the message borrows from its frame.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) session: Arc<Session>,
     pub(crate) api_key: ApiKey,
     pub(crate) api_version: i16,
     correlation_id: i32,
     client_id: Option<Box<str>>,
-    frame: Bytes,
+    frame: Frame,
     body_at: usize,
 }
 
@@ -38,7 +38,7 @@ pub(crate) struct FileRange {
 
 impl Request {
     /// Reads the header of a frame.
-    pub(crate) fn parse(session: &Arc<Session>, frame: Bytes) -> Result<Self, DecodeError> {
+    pub(crate) fn parse(session: &Arc<Session>, frame: Frame) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(&frame);
         let header = RequestHeader::read(&mut reader)?;
         let body_at = reader.position();
@@ -58,19 +58,37 @@ impl Request {
         self.client_id.as_deref().unwrap_or_default()
     }
 
-    /// The client's address as Kafka shows it in group descriptions: `/127.0.0.1`.
-    pub(crate) fn client_host(&self) -> String {
-        format!("/{}", self.session.connection.peer.ip())
-    }
-
     /// The message after the header.
     pub(crate) fn body(&self) -> &[u8] {
         &self.frame[self.body_at..]
     }
 
+    /// Where a piece of the decoded message lies in the body; for [`Request::body_mut`].
+    pub(crate) fn place_of(&self, piece: &[u8]) -> Range<usize> {
+        if piece.is_empty() {
+            return 0..0;
+        }
+        let start = piece.as_ptr().addr().wrapping_sub(self.body().as_ptr().addr());
+        let place = start..start.wrapping_add(piece.len());
+        assert!(self.body().get(place.clone()).is_some(), "a piece of the body");
+        place
+    }
+
+    /// A part of the body, to be changed in place.
+    pub(crate) fn body_mut(&mut self, place: Range<usize>) -> &mut [u8] {
+        &mut self.frame[self.body_at..][place]
+    }
+
+    /// Gives the frame's memory back before the answer; nothing can be decoded after it.
+    pub(crate) fn drop_body(&mut self) {
+        self.frame = Frame::default();
+        self.body_at = 0;
+    }
+
     /// Decodes the message; the broker answers a request that it cannot read by closing the connection, as Kafka does.
+    /// Bytes behind the message are passed over, as Kafka does too.
     pub(crate) fn decode<'a, M: Message<'a>>(&'a self) -> Result<M, DecodeError> {
-        M::decode(self.body(), self.api_version)
+        M::read(&mut Reader::new(self.body()), self.api_version)
     }
 
     /// Answers with a message.

@@ -12,11 +12,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::frame::{FrameError, FrameReader};
+use crate::frame::{Frame, FrameError, FrameReader};
 use crate::outbox::Outbox;
 use crate::service::{Outcome, ResponseFuture, Service};
 use crate::stats::{ListenerStats, add};
@@ -287,7 +287,7 @@ impl<S: Service> Connection<S> {
         Ok(taken > 0)
     }
 
-    fn call(&mut self, frame: Bytes) -> Result<(), Closed> {
+    fn call(&mut self, frame: Frame) -> Result<(), Closed> {
         add(&self.stats.requests, 1);
         let waiting = match self.service.call(&self.session, frame) {
             Outcome::Ready(response) if self.waiting.is_empty() => {

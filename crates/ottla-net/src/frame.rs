@@ -6,10 +6,11 @@
 use std::fmt;
 use std::io;
 use std::mem;
+use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use bytes::{Buf as _, BufMut as _, BytesMut};
 
 use crate::MemoryBudget;
 use crate::budget::Reservation;
@@ -79,18 +80,34 @@ enum State {
     /// Reading a frame into the shared buffer.
     Small(usize, Reservation),
     /// Reading a frame into its own buffer.
-    Large(usize, Vec<u8>, Reservation),
+    Large(usize, BytesMut, Reservation),
 }
 
-/// A frame with the memory that it holds.
-struct Held<T> {
-    bytes: T,
-    _reservation: Reservation,
+/// A request without its length. Its bytes belong to whoever has the frame, who may change them in place; it holds its part
+/// of the listener's [`MemoryBudget`] until it is dropped. The default is an empty frame that holds nothing.
+#[derive(Default)]
+pub struct Frame {
+    bytes: BytesMut,
+    _reservation: Option<Reservation>,
 }
 
-impl<T: AsRef<[u8]>> AsRef<[u8]> for Held<T> {
-    fn as_ref(&self) -> &[u8] {
-        self.bytes.as_ref()
+impl Deref for Frame {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl DerefMut for Frame {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+}
+
+impl fmt::Debug for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Frame({} bytes)", self.len())
     }
 }
 
@@ -106,7 +123,7 @@ impl FrameReader {
         cx: &mut Context<'_>,
         stream: &mut Stream,
         stats: &ListenerStats,
-    ) -> Poll<Result<Option<Bytes>, FrameError>> {
+    ) -> Poll<Result<Option<Frame>, FrameError>> {
         loop {
             match &mut self.state {
                 State::Head => {
@@ -198,25 +215,25 @@ impl FrameReader {
         if len <= SMALL_FRAME_BYTES || self.chunk.len() >= len {
             self.state = State::Small(len, reservation);
         } else {
-            let mut body = Vec::with_capacity(len);
+            let mut body = BytesMut::with_capacity(len);
             body.extend_from_slice(&self.chunk);
             self.chunk = BytesMut::new();
             self.state = State::Large(len, body, reservation);
         }
     }
 
-    fn take_small(&mut self, len: usize) -> Bytes {
+    fn take_small(&mut self, len: usize) -> Frame {
         let State::Small(_, reservation) = mem::replace(&mut self.state, State::Head) else {
             unreachable!("called in this state only")
         };
-        Bytes::from_owner(Held { bytes: self.chunk.split_to(len), _reservation: reservation })
+        Frame { bytes: self.chunk.split_to(len), _reservation: Some(reservation) }
     }
 
-    fn take_large(&mut self) -> Bytes {
+    fn take_large(&mut self) -> Frame {
         let State::Large(_, bytes, reservation) = mem::replace(&mut self.state, State::Head) else {
             unreachable!("called in this state only")
         };
-        Bytes::from_owner(Held { bytes, _reservation: reservation })
+        Frame { bytes, _reservation: Some(reservation) }
     }
 
     /// Reads more into the shared buffer, which gets room for at least `room` bytes.

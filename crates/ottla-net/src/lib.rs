@@ -23,6 +23,7 @@ mod stream;
 pub use budget::MemoryBudget;
 pub use config::ListenerConfig;
 pub use error::NetError;
+pub use frame::Frame;
 pub use limits::ConnectionLimits;
 pub use listener::{Listener, ListenerHandle};
 pub use response::{FileSource, Part, Response};

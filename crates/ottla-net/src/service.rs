@@ -6,9 +6,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
-use crate::Response;
+use crate::{Frame, Response};
 
 /// What is known about a connection when it is accepted; it does not change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,7 +88,7 @@ pub trait Service: Send + Sync + 'static {
     /// next one comes when this one has returned. Everything that fixes the request's place (appending to a log) is done
     /// here, without waiting; the waiting is put into [`Outcome::Later`].
     ///
-    /// The frame, and every slice of it, holds a part of the listener's [`MemoryBudget`](crate::MemoryBudget): do not keep
-    /// it in caches.
-    fn call(&self, session: &Arc<Self::Session>, frame: Bytes) -> Outcome;
+    /// The frame holds a part of the listener's [`MemoryBudget`](crate::MemoryBudget): drop it when its bytes are used up,
+    /// do not wait with it.
+    fn call(&self, session: &Arc<Self::Session>, frame: Frame) -> Outcome;
 }

@@ -10,20 +10,21 @@
 //! `INVALID_PRODUCER_EPOCH`, `INVALID_TXN_STATE`, `KAFKA_STORAGE_ERROR`, `REQUEST_TIMED_OUT`.
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_metadata::image::MetadataImage;
 use ottla_net::Outcome;
 use ottla_protocol::ErrorCode;
-use ottla_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use ottla_protocol::messages::produce_request::PartitionProduceData;
 use ottla_protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
 };
 use ottla_protocol::messages::{ProduceRequest, ProduceResponse};
 use ottla_record::validate::{self, Checked, InvalidBatch, Origin};
 use ottla_storage::log::{AppendInfo, AppendOrigin, LeaderAppend, VerificationGuard};
-use ottla_types::{LeaderEpoch, Offset, TopicName};
+use ottla_types::{LeaderEpoch, Offset, TopicName, Uuid};
 
 use super::produce_batches as batches;
 use crate::broker::Broker;
@@ -36,6 +37,42 @@ use crate::waiter::{Countdown, Waiter};
 
 /// Kafka's admin client may write to internal topics (`AdminUtils.ADMIN_CLIENT_ID`).
 const ADMIN_CLIENT_ID: &str = "__admin_client";
+
+/// What a request wants, freed from its frame, in which its batches are patched.
+struct Wanted {
+    acks: i16,
+    timeout_ms: i32,
+    topics: Vec<WantedTopic>,
+    /// Why nothing of it is taken.
+    refusal: Option<ErrorCode>,
+}
+
+struct WantedTopic {
+    name: String,
+    topic_id: Uuid,
+    /// Partitions with the places of their records in the request's body.
+    partitions: Vec<(i32, Range<usize>)>,
+}
+
+impl Wanted {
+    fn of(request: &Request, message: &ProduceRequest<'_>) -> Self {
+        let records = |data: &PartitionProduceData<'_>| {
+            let records = data.records.as_ref().and_then(|records| records.as_slice()).unwrap_or_default();
+            (data.index, request.place_of(records))
+        };
+        let topics = message.topic_data.iter().map(|topic| WantedTopic {
+            name: topic.name.clone().into_owned(),
+            topic_id: topic.topic_id,
+            partitions: topic.partition_data.iter().map(records).collect(),
+        });
+        Self {
+            acks: message.acks,
+            timeout_ms: message.timeout_ms,
+            topics: topics.collect(),
+            refusal: batches::refusal(message),
+        }
+    }
+}
 
 /// Why a batch was not appended, as the response tells it.
 struct Refusal {
@@ -91,22 +128,26 @@ struct Pending {
     index: usize,
 }
 
-pub(crate) fn handle(broker: &Arc<Broker>, request: Request) -> Outcome {
-    let message: ProduceRequest<'_> = match request.decode() {
-        Ok(message) => message,
+pub(crate) fn handle(broker: &Arc<Broker>, mut request: Request) -> Outcome {
+    let Wanted { acks, timeout_ms, topics, refusal } = match request.decode() {
+        Ok(message) => Wanted::of(&request, &message),
         Err(error) => return Outcome::close(error.to_string()),
     };
-    let (acks, timeout_ms) = (message.acks, message.timeout_ms);
-    let refusal = batches::refusal(&message);
     let image = broker.image();
     let mut pending = Vec::new();
-    let mut responses = Vec::with_capacity(message.topic_data.len());
-    for (topic_index, topic) in message.topic_data.iter().enumerate() {
-        let mut append =
-            TopicAppend { broker, image: &image, request: &request, acks, refusal, pending: &mut pending };
+    let mut responses = Vec::with_capacity(topics.len());
+    for (topic_index, topic) in topics.into_iter().enumerate() {
+        let mut append = TopicAppend {
+            broker,
+            image: &image,
+            request: &mut request,
+            acks,
+            refusal,
+            pending: &mut pending,
+        };
         responses.push(append.topic(topic, topic_index));
     }
-    drop(message);
+    request.drop_body();
     let mut response = ProduceResponse { responses, ..ProduceResponse::default() };
     if acks == 0 {
         return match response
@@ -184,32 +225,33 @@ fn refused(index: i32, refusal: Refusal) -> PartitionProduceResponse<'static> {
 struct TopicAppend<'a> {
     broker: &'a Arc<Broker>,
     image: &'a MetadataImage,
-    request: &'a Request,
+    request: &'a mut Request,
     acks: i16,
     refusal: Option<ErrorCode>,
     pending: &'a mut Vec<Pending>,
 }
 
 impl TopicAppend<'_> {
-    fn topic(&mut self, topic: &TopicProduceData<'_>, topic_index: usize) -> TopicProduceResponse<'static> {
-        let found = if self.request.api_version >= 13 {
+    fn topic(&mut self, topic: WantedTopic, topic_index: usize) -> TopicProduceResponse<'static> {
+        let by_id = self.request.api_version >= 13;
+        let found = if by_id {
             self.image.topics().by_id(topic.topic_id).ok_or(ErrorCode::UnknownTopicId)
         } else {
             self.image.topics().by_name(&topic.name).ok_or(ErrorCode::UnknownTopicOrPartition)
         };
-        let mut responses = Vec::with_capacity(topic.partition_data.len());
-        for (index, data) in topic.partition_data.iter().enumerate() {
+        let mut responses = Vec::with_capacity(topic.partitions.len());
+        for (index, (partition_index, records)) in topic.partitions.into_iter().enumerate() {
             let appended = match (self.refusal, &found) {
                 (Some(code), _) => Err(Refusal::of_request(code)),
                 (None, Err(code)) => Err((*code).into()),
-                (None, Ok(found)) => self.partition(&found.name, found.id, data),
+                (None, Ok(found)) => self.partition(&found.name, (found.id, partition_index), records),
             };
             responses.push(match appended {
                 Ok((partition, info, log_append_time)) => {
                     let required = info.last_offset.next();
                     self.pending.push(Pending { partition, required, topic: topic_index, index });
                     PartitionProduceResponse {
-                        index: data.index,
+                        index: partition_index,
                         error_code: 0,
                         base_offset: info.first_offset.value(),
                         log_append_time_ms: log_append_time.unwrap_or(-1),
@@ -217,22 +259,22 @@ impl TopicAppend<'_> {
                         ..PartitionProduceResponse::default()
                     }
                 }
-                Err(refusal) => refused(data.index, refusal),
+                Err(refusal) => refused(partition_index, refusal),
             });
         }
-        let (name, topic_id) = if self.request.api_version >= 13 {
+        let (name, topic_id) = if by_id {
             (Cow::Borrowed(""), topic.topic_id)
         } else {
-            (Cow::Owned(topic.name.clone().into_owned()), Default::default())
+            (Cow::Owned(topic.name), Uuid::default())
         };
         TopicProduceResponse { name, topic_id, partition_responses: responses }
     }
 
     fn partition(
-        &self,
+        &mut self,
         name: &TopicName,
-        topic_id: ottla_types::Uuid,
-        data: &PartitionProduceData<'_>,
+        (topic_id, index): (Uuid, i32),
+        records: Range<usize>,
     ) -> Result<(Arc<Partition>, AppendInfo, Option<i64>), Refusal> {
         if !matches!(self.acks, -1..=1) {
             return Err(ErrorCode::InvalidRequiredAcks.into());
@@ -240,27 +282,26 @@ impl TopicAppend<'_> {
         if internal_topics::is_internal(name) && self.request.client_id() != ADMIN_CLIENT_ID {
             return Err(ErrorCode::InvalidTopicException.into());
         }
-        let Some(metadata) = self.image.topics().partition(topic_id, data.index) else {
+        let Some(metadata) = self.image.topics().partition(topic_id, index) else {
             return Err(ErrorCode::UnknownTopicOrPartition.into());
         };
-        let partition = self.broker.partition(topic_id, data.index).ok_or(ErrorCode::NotLeaderOrFollower)?;
+        let partition = self.broker.partition(topic_id, index).ok_or(ErrorCode::NotLeaderOrFollower)?;
         let settings = partition.settings();
         if self.acks == -1
             && i32::try_from(metadata.isr.len()).is_ok_and(|isr| isr < settings.min_insync_replicas)
         {
             return Err(ErrorCode::NotEnoughReplicas.into());
         }
-        let records = data.records.as_ref().and_then(|records| records.as_slice()).unwrap_or_default();
-        batches::check(records, self.request.api_version)?;
+        let version = self.request.api_version;
+        let bytes = self.request.body_mut(records);
+        batches::check(bytes, version)?;
         let now_ms = clock::now_ms();
         let start = || partition.with(|replica| replica.log().log_start_offset().value()).unwrap_or(-1);
         let rules = settings.rules(&partition.id, Origin::Client);
-        let mut bytes = records.to_vec();
-        let checked = validate::check(&mut bytes, &rules, now_ms)
+        let checked = validate::check(bytes, &rules, now_ms)
             .map_err(|error| Refusal::from(error).starting_at(start()))?;
         let log_append_time = checked.log_append_time();
-        let info =
-            append(&partition, checked, &mut bytes, now_ms).map_err(|error| error.starting_at(start()))?;
+        let info = append(&partition, checked, bytes, now_ms).map_err(|error| error.starting_at(start()))?;
         // A repeated batch is answered with the time it was stored with, whoever set that.
         let log_append_time = if info.duplicate { Some(info.max_timestamp) } else { log_append_time };
         self.broker.metrics.produced(info.written_bytes);

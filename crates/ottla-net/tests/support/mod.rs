@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_net::{
-    ConnectionInfo, ConnectionLimits, FileSource, Listener, ListenerConfig, ListenerHandle, MemoryBudget,
-    Outcome, Part, Response, Service,
+    ConnectionInfo, ConnectionLimits, FileSource, Frame, Listener, ListenerConfig, ListenerHandle,
+    MemoryBudget, Outcome, Part, Response, Service,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -61,27 +61,27 @@ impl Service for Script {
         connection
     }
 
-    fn call(&self, _session: &Arc<ConnectionInfo>, frame: Bytes) -> Outcome {
+    fn call(&self, _session: &Arc<ConnectionInfo>, frame: Frame) -> Outcome {
         self.calls.fetch_add(1, Ordering::SeqCst);
         let text = String::from_utf8_lossy(&frame[..frame.len().min(64)]).into_owned();
         let words: Vec<&str> = text.split(' ').collect();
         let gate = Arc::clone(&self.gate);
         match words.as_slice() {
-            ["echo", ..] => Response::from(frame).into(),
+            ["echo", ..] => Response::from(frame.to_vec()).into(),
             ["sleep", ms, ..] => {
                 let pause = Duration::from_millis(ms.parse().unwrap());
                 Outcome::later(async move {
                     tokio::time::sleep(pause).await;
-                    Response::from(frame).into()
+                    Response::from(frame.to_vec()).into()
                 })
             }
             ["gate", ..] => Outcome::later(async move {
                 gate.acquire().await.unwrap().forget();
-                Response::from(frame).into()
+                Response::from(frame.to_vec()).into()
             }),
             ["silent", ..] => Outcome::None,
             ["close", ..] => Outcome::close("as asked"),
-            ["last", ..] => Outcome::Ready(Response::from(frame).closing()),
+            ["last", ..] => Outcome::Ready(Response::from(frame.to_vec()).closing()),
             ["panic", ..] => panic!("as asked"),
             [kind @ ("file" | "slowfile"), offset, len] => Response::from_parts([
                 Part::Bytes(Bytes::from_static(b"<")),
