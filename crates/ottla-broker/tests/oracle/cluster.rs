@@ -24,7 +24,7 @@ pub(crate) fn script(peer: &mut Peer) {
 }
 
 /// The keys of `dispatch.rs`; Kafka serves more.
-const SERVED: &[ApiKey] = &[
+pub(crate) const SERVED: &[ApiKey] = &[
     ApiKey::Produce,
     ApiKey::Fetch,
     ApiKey::ListOffsets,

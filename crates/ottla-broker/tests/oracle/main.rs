@@ -36,6 +36,7 @@ const SCRIPTS: &[(&str, Script)] = &[
     ("offsets", offsets::script),
     ("groups", groups::script),
     ("members", members::script),
+    ("malformed", malformed::script),
 ];
 
 fn scripts() -> Vec<(&'static str, Script)> {
@@ -56,6 +57,32 @@ fn run(name: &str, address: SocketAddr) -> Vec<Entry> {
     peer.entries
 }
 
+/// The requests and versions that no script asked.
+fn untested(entries: &[Entry]) -> Vec<String> {
+    if std::env::var_os("ORACLE_ONLY").is_some() {
+        return Vec::new();
+    }
+    let all = cluster::SERVED.iter().flat_map(|key| {
+        let versions = key.stable_versions().into_iter().flat_map(|range| range.iter());
+        versions.map(move |version| (format!("{key}: "), version))
+    });
+    let is_asked = |(case, version): &(String, i16)| {
+        entries.iter().any(|entry| entry.version == *version && entry.case.starts_with(case))
+    };
+    all.filter(|asked| !is_asked(asked)).map(|(case, version)| format!("{case}{version}")).collect()
+}
+
+#[test]
+fn no_request_is_served_that_the_scripts_do_not_know() {
+    use ottla_protocol::messages::ApiVersionsRequest;
+    let own = Own::start(&[]);
+    let answer = Peer::new(own.address).ask(0, &ApiVersionsRequest::default()).expect("an answer");
+    let mut served: Vec<i16> = answer.api_keys.iter().map(|key| key.api_key).collect();
+    served.sort_unstable();
+    let known: Vec<i16> = cluster::SERVED.iter().map(|key| key.code()).collect();
+    assert_eq!(served, known, "a new request needs its cases here, and its key in SERVED");
+}
+
 #[test]
 fn answers_every_request_in_every_version_as_kafka_does() {
     let (ours, theirs) = std::thread::scope(|scope| {
@@ -64,6 +91,7 @@ fn answers_every_request_in_every_version_as_kafka_does() {
         let ours = run("ottla", own.address);
         (ours, theirs.join().expect("Kafka's run"))
     });
+    assert_eq!(untested(&ours), [""; 0], "not asked at all");
     let mut report = theirs.as_ref().map_or_else(String::new, |theirs| compare::differences(&ours, theirs));
     if std::env::var_os("ORACLE_ONLY").is_none() {
         let kafka = theirs.as_deref().map(compare::codes);

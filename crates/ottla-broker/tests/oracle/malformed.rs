@@ -17,8 +17,6 @@ fn garbage() -> Vec<(&'static str, Vec<u8>)> {
         |key: i16, version: i16| [key.to_be_bytes(), version.to_be_bytes(), [0, 0], [0, 1], [0, 0]].concat();
     let mut bad_array = header(3, 1);
     bad_array.extend(i32::MAX.to_be_bytes());
-    let mut trailing = header(18, 0);
-    trailing.push(1);
     vec![
         ("an unknown key", frame(&header(999, 0))),
         ("a negative key", frame(&header(-1, 0))),
@@ -29,7 +27,6 @@ fn garbage() -> Vec<(&'static str, Vec<u8>)> {
         ("half a header", frame(&[0, 3, 0])),
         ("a header only", frame(&header(3, 1))),
         ("an array without end", frame(&bad_array)),
-        ("bytes behind the request", frame(&trailing)),
         ("an empty frame", frame(&[])),
         ("a frame too large", i32::MAX.to_be_bytes().to_vec()),
         ("a negative length", (-1i32).to_be_bytes().to_vec()),
@@ -37,10 +34,23 @@ fn garbage() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
+/// Kafka closes the connection for the same reasons.
+pub(crate) fn script(peer: &mut Peer) {
+    for (what, bytes) in garbage() {
+        peer.note(0, &format!("Malformed: {what}"), &Seen { closed: is_closed(peer.address, &bytes) });
+    }
+}
+
+#[derive(Debug)]
+struct Seen {
+    #[allow(dead_code, reason = "read by Debug")]
+    closed: bool,
+}
+
 fn is_closed(address: SocketAddr, bytes: &[u8]) -> bool {
     use std::io::Write as _;
     let mut stream = TcpStream::connect(address).expect("a connection");
-    stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a time-out");
+    stream.set_read_timeout(Some(Duration::from_secs(1))).expect("a time-out");
     stream.write_all(bytes).expect("sent");
     // A reset is a close too: unread bytes were on the way.
     match stream.read(&mut [0; 16]) {
@@ -72,6 +82,14 @@ fn requests_sent_at_once_are_answered_in_order() {
         let frame = connection.read_frame().expect("an answer");
         assert_eq!(frame[..4], id.to_be_bytes());
     }
+}
+
+#[test]
+fn bytes_behind_a_request_are_passed_over() {
+    let own = Own::start(&[]);
+    let mut connection = Connection::open(own.address).expect("a connection");
+    connection.write_frame(&[0, 18, 0, 0, 0, 0, 0, 1, 0, 0, 99]).expect("sent");
+    assert_eq!(connection.read_frame().expect("an answer")[..4], [0, 0, 0, 1]);
 }
 
 #[test]
