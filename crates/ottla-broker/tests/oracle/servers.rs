@@ -1,6 +1,7 @@
 //! The two servers: a node of ours in this process, and Apache Kafka in a process of its own.
 
 use std::fs;
+use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -88,6 +89,12 @@ impl Drop for Own {
     }
 }
 
+/// Past the capture of passing tests' output: this has to be seen.
+fn skipped(why: &str) {
+    let text = format!("SKIPPED: {why}; answers were not compared with Apache Kafka's\n");
+    std::io::stderr().write_all(text.as_bytes()).expect("a standard error");
+}
+
 /// Apache Kafka 4.4.0.
 pub(crate) struct Kafka {
     pub(crate) address: SocketAddr,
@@ -106,7 +113,7 @@ impl Kafka {
         };
         let java = Command::new("java").arg("-version").stdout(Stdio::null()).stderr(Stdio::null()).status();
         if !java.is_ok_and(|status| status.success()) {
-            eprintln!("SKIPPED: there is no java; answers were not compared with Apache Kafka's");
+            skipped("there is no java");
             return None;
         }
         let dir = TempDir::new().expect("a directory");
