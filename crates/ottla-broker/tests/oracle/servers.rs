@@ -106,9 +106,7 @@ impl Kafka {
     /// Starts one when `OTTLA_KAFKA_CLASSPATH` has its jars; says loudly when not.
     pub(crate) fn start() -> Option<Self> {
         let Some(jars) = std::env::var_os("OTTLA_KAFKA_CLASSPATH").map(PathBuf::from) else {
-            eprintln!(
-                "SKIPPED: OTTLA_KAFKA_CLASSPATH is not set; answers were not compared with Apache Kafka's"
-            );
+            skipped("OTTLA_KAFKA_CLASSPATH is not set");
             return None;
         };
         let java = Command::new("java").arg("-version").stdout(Stdio::null()).stderr(Stdio::null()).status();
