@@ -29,9 +29,7 @@ impl Uuid {
     /// From the most and least significant 64 bits.
     pub const fn from_parts(most: u64, least: u64) -> Self {
         let (m, l) = (most.to_be_bytes(), least.to_be_bytes());
-        Self([
-            m[0], m[1], m[2], m[3], m[4], m[5], m[6], m[7], l[0], l[1], l[2], l[3], l[4], l[5], l[6], l[7],
-        ])
+        Self([m[0], m[1], m[2], m[3], m[4], m[5], m[6], m[7], l[0], l[1], l[2], l[3], l[4], l[5], l[6], l[7]])
     }
 
     /// From the wire form.
