@@ -148,3 +148,21 @@ proptest! {
         prop_assert_eq!(group.generation.members.len(), 2);
     }
 }
+
+#[test]
+fn a_leader_that_syncs_twice_is_held_to_its_first_assignment() {
+    let mut scene = Scene::new();
+    config(&mut scene);
+    for command in [
+        "join B v=3 protocols=range/t session=10000 rebalance=20000",
+        "join A v=3 protocols=range/t session=10000 rebalance=20000",
+        "advance 7000",
+        "hold on",
+        "sync B v=4 assign=A:a0,B:b0",
+        "sync B v=4 assign=A:a1,B:b1",
+    ] {
+        run(&mut scene, command);
+    }
+    while scene.world.commit_one() {}
+    assert_eq!(scene.world.load().durable_state().groups, scene.world.shard.durable_state().groups);
+}

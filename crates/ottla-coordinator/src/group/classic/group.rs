@@ -42,6 +42,9 @@ pub(crate) struct ClassicGroup {
     pub(crate) pending_join: BTreeMap<MemberId, Deadline>,
     /// Members of the current generation that have not sent SyncGroup.
     pub(crate) pending_sync: BTreeSet<MemberId>,
+    /// The generation whose assignment is on its way into the log: it is decided by the leader's first SyncGroup, so that
+    /// what is handed out is what a restart finds.
+    pub(crate) assigning: Option<i32>,
     /// How many members have a parked JoinGroup.
     pub(crate) awaiting_join: usize,
     /// How many members support each protocol.
@@ -72,6 +75,7 @@ impl ClassicGroup {
             static_members: BTreeMap::new(),
             pending_join: BTreeMap::new(),
             pending_sync: BTreeSet::new(),
+            assigning: None,
             awaiting_join: 0,
             supporters: BTreeMap::new(),
             subscribed_topics: None,

@@ -34,7 +34,8 @@ impl ClassicGroup {
                     reply::sync_error(step, replaced, ErrorCode::RebalanceInProgress);
                 }
                 self.received_sync(step, member_id);
-                if self.is_leader(member_id) {
+                if self.is_leader(member_id) && self.assigning != Some(self.generation) {
+                    self.assigning = Some(self.generation);
                     self.log_assignment(step, request);
                 }
             }
@@ -104,6 +105,7 @@ impl ClassicGroup {
         generation: i32,
         assignments: &BTreeMap<MemberId, Bytes>,
     ) {
+        self.assigning.take_if(|assigning| *assigning == generation);
         if !self.is(ClassicState::CompletingRebalance) || self.generation != generation {
             return;
         }
@@ -129,6 +131,7 @@ impl ClassicGroup {
         leader: &MemberId,
         error: ErrorCode,
     ) {
+        self.assigning.take_if(|assigning| *assigning == generation);
         if !self.is(ClassicState::CompletingRebalance) || self.generation != generation {
             return;
         }
