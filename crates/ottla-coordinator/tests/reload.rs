@@ -69,6 +69,11 @@ fn run(scene: &mut Scene, command: &str) {
     if nothing_in_flight && (command == "commit-log" || command.starts_with("fail ")) {
         return;
     }
+    // No append stays open for longer than `offsets.commit.timeout.ms`: that is the runtime's part of the protocol.
+    let advance_ms = command.strip_prefix("advance ").and_then(|ms| ms.parse::<i64>().ok());
+    if advance_ms.is_some_and(|ms| ms > 5_000) {
+        while scene.world.commit_one() {}
+    }
     scene.run(command);
 }
 
