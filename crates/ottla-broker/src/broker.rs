@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use arc_swap::ArcSwap;
 use ottla_config::{BrokerConfig, LogSettings, Props};
 use ottla_metadata::image::{Config, ConfigResource, MetadataImage};
+use ottla_protocol::ErrorCode;
 use ottla_types::{NodeId, TopicName, Uuid};
 
 use crate::auto_topics::AutoTopics;
@@ -119,6 +120,14 @@ impl Broker {
     /// The partition with a replica here.
     pub(crate) fn partition(&self, topic_id: Uuid, index: i32) -> Option<Arc<Partition>> {
         self.partitions.read().unwrap_or_else(PoisonError::into_inner).get(&(topic_id, index)).cloned()
+    }
+
+    /// The partition of a topic's name; the error is what a request that names it is refused with.
+    pub(crate) fn partition_named(&self, topic: &str, index: i32) -> Result<Arc<Partition>, ErrorCode> {
+        let image = self.image();
+        let id = image.topics().id(topic).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+        image.topics().partition(id, index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
+        self.partition(id, index).ok_or(ErrorCode::NotLeaderOrFollower)
     }
 
     /// All partitions with a replica here.

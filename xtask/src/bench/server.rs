@@ -1,14 +1,13 @@
 //! A server under measurement: started, timed, its CPU time and memory read from `/proc`.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::test::node::answers;
 use crate::test::run_command;
 
 /// What is measured.
@@ -94,18 +93,6 @@ pub(super) struct Server {
     data: PathBuf,
 }
 
-/// Whether the server answers an ApiVersions request.
-fn answers() -> bool {
-    let Ok(mut stream) = TcpStream::connect(("localhost", PORT)) else { return false };
-    // Length 10: key 18, version 0, correlation id 7, null client id.
-    let request = [0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 7, 0xff, 0xff];
-    let mut response = [0_u8; 8];
-    stream.set_read_timeout(Some(Duration::from_secs(30))).is_ok()
-        && stream.write_all(&request).is_ok()
-        && stream.read_exact(&mut response).is_ok()
-        && response[7] == 7
-}
-
 impl Server {
     pub(super) fn start(system: &System) -> Result<Self> {
         let scratch = system.scratch();
@@ -119,7 +106,7 @@ impl Server {
         command.stdout(log.try_clone()?).stderr(log).stdin(Stdio::null());
         let start = Instant::now();
         let mut child = command.spawn().context("starting the server")?;
-        while !answers() {
+        while !answers(PORT) {
             if child.try_wait()?.is_some() || start.elapsed() > Duration::from_secs(60) {
                 bail!(
                     "{} did not start:\n{}",

@@ -4,7 +4,7 @@
 //! none. What lanes need (Python clients, kafkajs, kcat, Apache Kafka's jars) is set up below `target/`.
 
 mod lanes;
-mod node;
+pub(crate) mod node;
 pub(crate) mod setup;
 
 use std::path::{Path, PathBuf};

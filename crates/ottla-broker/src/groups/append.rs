@@ -9,7 +9,7 @@ use ottla_storage::log::{AppendOrigin, LeaderAppend, VerificationGuard};
 use ottla_types::{LeaderEpoch, Offset, Sequence};
 use tracing::warn;
 
-use super::now_ms;
+use crate::clock::now_ms;
 use crate::errors;
 use crate::partition::Partition;
 

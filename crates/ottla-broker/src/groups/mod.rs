@@ -20,7 +20,6 @@ use ottla_types::{TopicName, Uuid};
 use tokio::sync::oneshot;
 
 use crate::broker::Broker;
-use crate::clock;
 use crate::internal_topics::CONSUMER_OFFSETS;
 use crate::partition::Partition;
 use crate::request::Request;
@@ -147,9 +146,4 @@ impl Groups {
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<i32, Arc<Shard>>> {
         self.shards.write().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The time as shards see it.
-fn now_ms() -> i64 {
-    clock::now_ms()
 }

@@ -13,7 +13,8 @@ use ottla_types::Offset;
 use tokio::sync::{Notify, oneshot};
 use tracing::{error, info};
 
-use super::{append, load, now_ms};
+use super::{append, load};
+use crate::clock::now_ms;
 use crate::partition::Partition;
 use crate::waiter::Waiter;
 

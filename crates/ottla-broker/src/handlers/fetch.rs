@@ -79,10 +79,12 @@ pub(crate) fn handle(broker: &Arc<Broker>, request: Request) -> Outcome {
             // Parked before it reads, so that nothing can come unnoticed in between.
             let parked = Parked::park(&broker, partitions(&wanted.context), &notify);
             let answers = reader.read(partitions(&wanted.context));
-            if is_enough(&answers, &wanted)
-                || tokio::time::timeout_at(deadline, notify.notified()).await.is_err()
-            {
+            if is_enough(&answers, &wanted) {
+                return respond(&broker, &request, &wanted, answers);
+            }
+            if tokio::time::timeout_at(deadline, notify.notified()).await.is_err() {
                 drop(parked);
+                // Time is up: whatever came since it last looked goes along.
                 let answers = reader.read(partitions(&wanted.context));
                 return respond(&broker, &request, &wanted, answers);
             }

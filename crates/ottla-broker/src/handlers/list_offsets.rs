@@ -110,11 +110,7 @@ struct Lookup<'a> {
 
 impl Lookup<'_> {
     fn partition(&self, topic: &str, wanted: &ListOffsetsPartition) -> Result<Found, ErrorCode> {
-        let image = self.broker.image();
-        let id = image.topics().id(topic).ok_or(ErrorCode::UnknownTopicOrPartition)?;
-        image.topics().partition(id, wanted.partition_index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
-        let partition =
-            self.broker.partition(id, wanted.partition_index).ok_or(ErrorCode::NotLeaderOrFollower)?;
+        let partition = self.broker.partition_named(topic, wanted.partition_index)?;
         let lowest_special = match self.version {
             11.. => EARLIEST_PENDING_UPLOAD,
             9..=10 => LATEST_TIERED,

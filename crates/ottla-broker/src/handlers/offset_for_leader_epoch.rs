@@ -55,10 +55,7 @@ fn end_of(
     topic: &str,
     wanted: &OffsetForLeaderPartition,
 ) -> Result<Option<EpochEnd>, ErrorCode> {
-    let image = broker.image();
-    let id = image.topics().id(topic).ok_or(ErrorCode::UnknownTopicOrPartition)?;
-    image.topics().partition(id, wanted.partition).ok_or(ErrorCode::UnknownTopicOrPartition)?;
-    let partition = broker.partition(id, wanted.partition).ok_or(ErrorCode::NotLeaderOrFollower)?;
+    let partition = broker.partition_named(topic, wanted.partition)?;
     let end = partition.with(|replica| {
         replica.check_leader(LeaderEpoch(wanted.current_leader_epoch))?;
         Ok(replica.log().end_offset_for_epoch(LeaderEpoch(wanted.leader_epoch)))
