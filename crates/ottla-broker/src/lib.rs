@@ -9,6 +9,7 @@ mod auto_topics;
 mod broker;
 mod clock;
 mod controller;
+mod coordinators;
 mod dispatch;
 mod duties;
 mod errors;

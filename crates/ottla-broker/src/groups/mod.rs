@@ -3,9 +3,7 @@
 //! It carries out what the pure [`GroupShard`](ottla_coordinator::group::GroupShard) decides: appends to the partition's log,
 //! answers requests when what they rest on counts, and keeps the timers.
 
-mod append;
-mod load;
-mod shard;
+mod core;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,10 +18,10 @@ use ottla_types::{TopicName, Uuid};
 use tokio::sync::oneshot;
 
 use crate::broker::Broker;
+use crate::coordinators::Shard;
 use crate::internal_topics::CONSUMER_OFFSETS;
 use crate::partition::Partition;
 use crate::request::Request;
-use shard::Shard;
 
 /// The answer to a request that the coordinator took.
 pub(crate) type Answer = oneshot::Receiver<GroupResponse>;
@@ -32,7 +30,7 @@ pub(crate) type Answer = oneshot::Receiver<GroupResponse>;
 #[derive(Debug)]
 pub(crate) struct Groups {
     config: GroupConfig,
-    shards: RwLock<BTreeMap<i32, Arc<Shard>>>,
+    shards: RwLock<BTreeMap<i32, Arc<Shard<GroupShard>>>>,
     next_token: AtomicU64,
 }
 
@@ -56,7 +54,7 @@ impl Groups {
     /// This broker leads a partition of `__consumer_offsets` from now on: its shard is loaded in the background.
     pub(crate) fn lead(&self, partition: Arc<Partition>) {
         let index = partition.id.partition;
-        let shard = Shard::new(partition, self.config.clone());
+        let shard = Shard::new(partition, self.config.clone(), Box::new(|_, never| match never {}));
         let previous = self.write().insert(index, Arc::clone(&shard));
         if let Some(previous) = previous {
             previous.unload();
@@ -109,7 +107,7 @@ impl Groups {
 
     fn call_shard(
         &self,
-        shard: &Arc<Shard>,
+        shard: &Arc<Shard<GroupShard>>,
         request: &Request,
         run: impl FnOnce(&mut GroupShard, i64, &RequestContext<'_>) -> Decision,
     ) -> Answer {
@@ -127,7 +125,7 @@ impl Groups {
         receiver
     }
 
-    fn shard_of(&self, broker: &Broker, group_id: &str) -> Result<Arc<Shard>, ErrorCode> {
+    fn shard_of(&self, broker: &Broker, group_id: &str) -> Result<Arc<Shard<GroupShard>>, ErrorCode> {
         let image = broker.image();
         let topic = image.topics().by_name(CONSUMER_OFFSETS).ok_or(ErrorCode::NotCoordinator)?;
         let count = i32::try_from(topic.partitions.len()).map_err(|_| ErrorCode::NotCoordinator)?;
@@ -135,15 +133,15 @@ impl Groups {
         self.read().get(&index).cloned().ok_or(ErrorCode::NotCoordinator)
     }
 
-    fn all(&self) -> Vec<Arc<Shard>> {
+    fn all(&self) -> Vec<Arc<Shard<GroupShard>>> {
         self.read().values().cloned().collect()
     }
 
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<i32, Arc<Shard>>> {
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<i32, Arc<Shard<GroupShard>>>> {
         self.shards.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<i32, Arc<Shard>>> {
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<i32, Arc<Shard<GroupShard>>>> {
         self.shards.write().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -2,18 +2,17 @@
 
 use std::io;
 
-use ottla_coordinator::group::{Decoded, GroupRecord, GroupShard, RecordError as GroupRecordError};
 use ottla_record::{BatchView, Batches, EndTxnMarker, RecordError};
 use ottla_storage::log::{ReadError, ReadRequest};
 use ottla_types::{Offset, ProducerId};
-use tracing::warn;
 
+use super::Core;
 use crate::partition::Partition;
 
 /// Bytes read at a time (`offsets.load.buffer.size`).
 const READ_BYTES: u32 = 5 * 1024 * 1024;
 
-/// Why the groups of a partition cannot be served.
+/// Why a partition's coordinator cannot serve.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LoadError {
     #[error("the partition is gone")]
@@ -25,7 +24,7 @@ pub(super) enum LoadError {
     #[error("a damaged batch: {0}")]
     Batch(#[from] RecordError),
     #[error("offset {0}: {1}")]
-    Record(Offset, GroupRecordError),
+    Record(Offset, String),
 }
 
 #[derive(Debug, Default)]
@@ -34,7 +33,7 @@ pub(super) struct Summary {
 }
 
 /// Replays the whole partition into `core`.
-pub(super) fn replay(partition: &Partition, core: &mut GroupShard) -> Result<Summary, LoadError> {
+pub(super) fn replay<C: Core>(partition: &Partition, core: &mut C) -> Result<Summary, LoadError> {
     let mut summary = Summary::default();
     let mut next = partition.with(|replica| replica.log().log_start_offset()).ok_or(LoadError::Gone)?;
     loop {
@@ -66,9 +65,9 @@ pub(super) fn replay(partition: &Partition, core: &mut GroupShard) -> Result<Sum
     }
 }
 
-fn replay_batch(
+fn replay_batch<C: Core>(
     batch: &BatchView<'_>,
-    core: &mut GroupShard,
+    core: &mut C,
     summary: &mut Summary,
 ) -> Result<(), LoadError> {
     let attributes = batch.attributes();
@@ -82,13 +81,8 @@ fn replay_batch(
             continue;
         }
         let producer = if attributes.is_transactional() { batch.producer_id() } else { ProducerId::NONE };
-        match GroupRecord::decode(record.key, record.value) {
-            Ok(Decoded::Record(decoded)) => core.replay(record.offset, producer, &decoded),
-            Ok(Decoded::UnknownType(kind)) => {
-                warn!(offset = %record.offset, "skipped a record of unknown type {kind}")
-            }
-            Err(error) => return Err(LoadError::Record(record.offset, error)),
-        }
+        core.replay_record(record.offset, producer, record.key, record.value)
+            .map_err(|what| LoadError::Record(record.offset, what))?;
     }
     Ok(())
 }

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use ottla_coordinator::group::{Append, GroupRecord};
 use ottla_protocol::ErrorCode;
 use ottla_record::BatchBuilder;
 use ottla_storage::log::{AppendOrigin, LeaderAppend, VerificationGuard};
 use ottla_types::{LeaderEpoch, Offset, Sequence};
 use tracing::warn;
 
+use super::{Batch, KeyValue};
 use crate::clock::now_ms;
 use crate::errors;
 use crate::partition::Partition;
@@ -16,30 +16,30 @@ use crate::partition::Partition;
 /// Where the records of an append are.
 pub(super) struct Written {
     /// Offset of the first record; the others follow without gaps.
-    pub(super) first: i64,
+    pub(super) first: Offset,
     /// Offset after the last record.
     pub(super) end: Offset,
 }
 
 /// Appends the records, as one batch when they must stay together, else in batches that the topic allows.
-pub(super) fn append(partition: &Arc<Partition>, append: &Append) -> Result<Written, ErrorCode> {
+pub(super) fn append(partition: &Arc<Partition>, append: &Batch) -> Result<Written, ErrorCode> {
     let max_bytes = partition.settings().log.max_message_bytes as usize;
     let mut written: Option<Written> = None;
     let mut rest = append.records.as_slice();
     while !rest.is_empty() {
         let (batch, taken) = build(append, rest, max_bytes, append.atomic)?;
-        let (first, end) = write(partition, batch)?;
+        let batch = write(partition, batch)?;
         rest = rest.get(taken..).unwrap_or_default();
-        let from = written.map_or(first, |written| written.first);
-        written = Some(Written { first: from, end });
+        let first = written.map_or(batch.first, |written| written.first);
+        written = Some(Written { first, end: batch.end });
     }
     written.ok_or(ErrorCode::UnknownServerError)
 }
 
 /// A batch of the first records that fit, and how many they are.
 fn build(
-    append: &Append,
-    records: &[GroupRecord],
+    append: &Batch,
+    records: &[KeyValue],
     max_bytes: usize,
     all: bool,
 ) -> Result<(Vec<u8>, usize), ErrorCode> {
@@ -49,16 +49,15 @@ fn build(
         builder = builder.producer(id, epoch, Sequence::NONE).transactional(true);
     }
     let mut taken = 0;
-    for record in records {
-        let (key, value) = (record.encode_key(), record.encode_value());
-        let size = BatchBuilder::record_size_bound(Some(&key), value.as_deref(), &[]);
+    for (key, value) in records {
+        let size = BatchBuilder::record_size_bound(Some(key), value.as_deref(), &[]);
         if builder.uncompressed_size() + size > max_bytes && taken > 0 {
             if all {
                 return Err(ErrorCode::RecordListTooLarge);
             }
             break;
         }
-        let appended = builder.append(now_ms, Some(&key), value.as_deref(), &[]);
+        let appended = builder.append(now_ms, Some(key), value.as_deref(), &[]);
         appended.map_err(|_| ErrorCode::UnknownServerError)?;
         taken += 1;
     }
@@ -69,7 +68,7 @@ fn build(
     Ok((batch, taken))
 }
 
-fn write(partition: &Arc<Partition>, mut batch: Vec<u8>) -> Result<(i64, Offset), ErrorCode> {
+fn write(partition: &Arc<Partition>, mut batch: Vec<u8>) -> Result<Written, ErrorCode> {
     let appended = partition.update(|replica| {
         let epoch = match replica.check_leader(LeaderEpoch::NONE) {
             Ok(epoch) => epoch,
@@ -83,9 +82,11 @@ fn write(partition: &Arc<Partition>, mut batch: Vec<u8>) -> Result<(i64, Offset)
             now_ms: now_ms(),
         };
         match replica.append(&mut batch, append) {
-            Ok((info, released)) => (Ok((info.first_offset.value(), info.last_offset.next())), released),
+            Ok((info, released)) => {
+                (Ok(Written { first: info.first_offset, end: info.last_offset.next() }), released)
+            }
             Err(error) => {
-                warn!(partition = %partition.id, "cannot write groups or offsets: {error}");
+                warn!(partition = %partition.id, "a coordinator cannot write: {error}");
                 (Err(errors::of_append(&error)), Vec::new())
             }
         }

@@ -5,63 +5,69 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ottla_coordinator::group::{
-    AppendId, Decision, Effect, GroupConfig, GroupResponse, GroupShard, RequestToken, TimerKey,
-};
+use ottla_coordinator::group::RequestToken;
 use ottla_protocol::ErrorCode;
-use ottla_types::Offset;
+use ottla_types::{LeaderEpoch, Offset};
 use tokio::sync::{Notify, oneshot};
 use tracing::{error, info};
 
-use super::{append, load};
+use super::{Act, Core, Work, append, load};
 use crate::clock::now_ms;
 use crate::partition::Partition;
 use crate::waiter::Waiter;
 
+/// Carries out what a core wants done outside of it.
+type Perform<C> = Box<dyn Fn(&Arc<Shard<C>>, <C as Core>::Task) + Send + Sync>;
+
 /// A shard with what surrounds it. A task of its own drives it: commits, timers, time-outs.
-pub(crate) struct Shard {
-    pub(super) partition: Arc<Partition>,
-    config: GroupConfig,
-    state: Mutex<State>,
+pub(crate) struct Shard<C: Core> {
+    partition: Arc<Partition>,
+    config: C::Config,
+    perform: Perform<C>,
+    state: Mutex<State<C>>,
     wake: Arc<Notify>,
 }
 
-struct State {
-    core: GroupShard,
-    waiting: HashMap<RequestToken, oneshot::Sender<GroupResponse>>,
-    timers: Timers,
+struct State<C: Core> {
+    core: C,
+    waiting: HashMap<RequestToken, oneshot::Sender<C::Response>>,
+    timers: Timers<C::Timer>,
     /// Appends that do not count yet, in log order.
     pending: VecDeque<Pending>,
+    tasks: Vec<C::Task>,
     is_over: bool,
 }
 
 struct Pending {
-    id: AppendId,
+    id: u64,
     required: Offset,
     deadline_ms: i64,
 }
 
 /// Pending timers by key and by time.
-#[derive(Default)]
-struct Timers {
-    due: BTreeMap<TimerKey, i64>,
-    order: BTreeSet<(i64, TimerKey)>,
+struct Timers<K> {
+    due: BTreeMap<K, i64>,
+    order: BTreeSet<(i64, K)>,
 }
 
-impl Timers {
-    fn schedule(&mut self, key: TimerKey, at_ms: i64) {
+impl<K: Clone + Ord> Timers<K> {
+    fn new() -> Self {
+        Self { due: BTreeMap::new(), order: BTreeSet::new() }
+    }
+
+    fn schedule(&mut self, key: K, at_ms: i64) {
         self.cancel(&key);
         self.order.insert((at_ms, key.clone()));
         self.due.insert(key, at_ms);
     }
 
-    fn cancel(&mut self, key: &TimerKey) {
+    fn cancel(&mut self, key: &K) {
         if let Some(at_ms) = self.due.remove(key) {
             self.order.remove(&(at_ms, key.clone()));
         }
     }
 
-    fn pop_due(&mut self, now_ms: i64) -> Option<TimerKey> {
+    fn pop_due(&mut self, now_ms: i64) -> Option<K> {
         let (at_ms, _) = self.order.first()?;
         if *at_ms > now_ms {
             return None;
@@ -76,37 +82,40 @@ impl Timers {
     }
 }
 
-impl Shard {
-    pub(super) fn new(partition: Arc<Partition>, config: GroupConfig) -> Arc<Self> {
+impl<C: Core> Shard<C> {
+    pub(crate) fn new(partition: Arc<Partition>, config: C::Config, perform: Perform<C>) -> Arc<Self> {
         let state = State {
-            core: GroupShard::new(config.clone()),
+            core: C::empty(&config, LeaderEpoch::NONE),
             waiting: HashMap::new(),
-            timers: Timers::default(),
+            timers: Timers::new(),
             pending: VecDeque::new(),
+            tasks: Vec::new(),
             is_over: false,
         };
-        Arc::new(Self { partition, config, state: Mutex::new(state), wake: Arc::default() })
+        Arc::new(Self { partition, config, perform, state: Mutex::new(state), wake: Arc::default() })
     }
 
     /// Loads the shard from its log, then drives it until it is unloaded.
-    pub(super) fn start(shard: Arc<Self>) {
+    pub(crate) fn start(shard: Arc<Self>) {
         tokio::spawn(async move {
             let loading = Arc::clone(&shard);
             let loaded = tokio::task::spawn_blocking(move || loading.load()).await;
+            let partition = &shard.partition.id;
             match loaded {
-                Ok(Ok(())) => shard.drive().await,
+                Ok(Ok(())) => Self::drive(&shard).await,
                 Ok(Err(failure)) => {
-                    error!(partition = %shard.partition.id, "cannot load groups and offsets: {failure}");
+                    error!(%partition, "cannot load {}: {failure}", C::HOLDS);
                     shard.unload();
                 }
-                Err(failure) => error!(partition = %shard.partition.id, "loading groups failed: {failure}"),
+                Err(failure) => error!(%partition, "loading {} failed: {failure}", C::HOLDS),
             }
         });
     }
 
     fn load(&self) -> Result<(), load::LoadError> {
+        let epoch = self.partition.with(|replica| replica.leader_epoch()).flatten();
         // Requests find the core in its loading phase meanwhile and are told so by it.
-        let mut core = GroupShard::new(self.config.clone());
+        let mut core = C::empty(&self.config, epoch.unwrap_or(LeaderEpoch::NONE));
         let summary = load::replay(&self.partition, &mut core)?;
         let mut state = self.lock();
         if state.is_over {
@@ -116,61 +125,63 @@ impl Shard {
         let decision = state.core.finish_load(now_ms());
         self.carry_out(&mut state, decision);
         if summary.records > 0 {
-            info!(
-                partition = %self.partition.id, groups = state.core.group_count(), offsets = state.core.offset_count(),
-                "loaded groups from {} records", summary.records
-            );
+            let loaded = state.core.summary();
+            info!(partition = %self.partition.id, "loaded {loaded} from {} records", summary.records);
         }
         Ok(())
     }
 
-    async fn drive(&self) {
+    async fn drive(shard: &Arc<Self>) {
         loop {
-            let next_ms = match self.turn() {
-                Turn::Over => return,
-                Turn::Wait(next_ms) => next_ms,
+            let Turn { next_ms, tasks } = match shard.turn() {
+                None => return,
+                Some(turn) => turn,
             };
+            for task in tasks {
+                (shard.perform)(shard, task);
+            }
             let pause =
                 next_ms.map(|at_ms| Duration::from_millis(u64::try_from(at_ms - now_ms()).unwrap_or(0)));
             match pause {
-                None => self.wake.notified().await,
-                Some(pause) => _ = tokio::time::timeout(pause, self.wake.notified()).await,
+                None => shard.wake.notified().await,
+                Some(pause) => _ = tokio::time::timeout(pause, shard.wake.notified()).await,
             }
         }
     }
 
     /// Registers who waits for a token; before the call that uses it.
-    pub(super) fn expect_reply(&self, token: RequestToken, sender: oneshot::Sender<GroupResponse>) {
+    pub(crate) fn expect_reply(&self, token: RequestToken, sender: oneshot::Sender<C::Response>) {
         self.lock().waiting.insert(token, sender);
     }
 
     /// Runs one call into the core and carries out what it decides.
-    pub(super) fn call(&self, run: impl FnOnce(&mut GroupShard, i64) -> Decision) {
+    pub(crate) fn call(&self, run: impl FnOnce(&mut C, i64) -> C::Decision) {
         let mut state = self.lock();
         let before_ms = state.next_ms();
         let decision = run(&mut state.core, now_ms());
         self.carry_out(&mut state, decision);
-        if state.next_ms() != before_ms {
+        if state.next_ms() != before_ms || !state.tasks.is_empty() {
             self.wake.notify_one();
         }
     }
 
     /// The partition is led elsewhere, or the broker stops.
-    pub(super) fn unload(&self) {
+    pub(crate) fn unload(&self) {
         let mut state = self.lock();
         state.is_over = true;
-        let effects = state.core.unload();
-        self.carry_out(&mut state, Decision { effects, append: None });
+        let decision = state.core.unload();
+        self.carry_out(&mut state, decision);
         // Whatever is left finds its sender gone and looks for another coordinator.
         state.waiting.clear();
+        state.tasks.clear();
         self.wake.notify_one();
     }
 
-    /// What is due now: commits, time-outs, timers.
-    fn turn(&self) -> Turn {
+    /// What is due now: commits, time-outs, timers; `None` when the shard is over.
+    fn turn(&self) -> Option<Turn<C>> {
         let mut state = self.lock();
         if state.is_over {
-            return Turn::Over;
+            return None;
         }
         self.settle(&mut state);
         let now = now_ms();
@@ -178,11 +189,11 @@ impl Shard {
             let decision = state.core.on_timer(now, &key);
             self.carry_out(&mut state, decision);
         }
-        Turn::Wait(state.next_ms())
+        Some(Turn { next_ms: state.next_ms(), tasks: std::mem::take(&mut state.tasks) })
     }
 
     /// Tells the core of appends that count, or whose time is up.
-    fn settle(&self, state: &mut State) {
+    fn settle(&self, state: &mut State<C>) {
         let reached =
             self.partition.with(|replica| (replica.high_watermark(), replica.log().poisoned().is_some()));
         let (high_watermark, is_poisoned) = reached.unwrap_or((Offset::ZERO, true));
@@ -207,56 +218,62 @@ impl Shard {
         }
     }
 
-    /// Effects in order, then the append; a failed append leads to further decisions.
-    fn carry_out(&self, state: &mut State, decision: Decision) {
-        let mut next = Some(decision);
-        while let Some(Decision { effects, append }) = next.take() {
-            for effect in effects {
-                state.apply(effect);
+    /// Acts in order, then the appends; a failed append leads to further decisions.
+    fn carry_out(&self, state: &mut State<C>, decision: C::Decision) {
+        let mut next = VecDeque::from([decision.into()]);
+        while let Some(Work { acts, appends }) = next.pop_front() {
+            for act in acts {
+                state.act(act);
             }
-            let Some(append) = append else { continue };
-            match append::append(&self.partition, &append) {
-                Ok(written) => {
-                    let producer = append.producer.map_or(ottla_types::ProducerId::NONE, |(id, _)| id);
-                    for (record, offset) in append.records.iter().zip(written.first..) {
-                        state.core.replay(Offset(offset), producer, record);
+            for entry in appends {
+                let batch = C::batch(&entry);
+                match append::append(&self.partition, &batch) {
+                    Ok(written) => {
+                        state.core.appended(&entry, written.first);
+                        let deadline_ms = now_ms() + C::commit_timeout_ms(&self.config, &entry);
+                        let required = written.end;
+                        state.pending.push_back(Pending { id: batch.id, required, deadline_ms });
+                        self.park(required);
                     }
-                    let deadline_ms = now_ms() + i64::from(self.config.offsets_commit_timeout_ms);
-                    state.pending.push_back(Pending { id: append.id, required: written.end, deadline_ms });
-                    let waiter = Waiter::Again(Arc::clone(&self.wake));
-                    let parked = self.partition.with(|replica| replica.park_ack(written.end, waiter));
-                    // Counts already (page-cache policy), or never will: the driver looks at once.
-                    if let Some(Some(waiter)) = parked {
-                        waiter.wake();
-                    }
+                    Err(error) => next.push_back(state.core.append_failed(now_ms(), batch.id, error).into()),
                 }
-                Err(error) => next = Some(state.core.append_failed(now_ms(), append.id, error)),
             }
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    /// Has the driver woken when the high watermark reaches an offset.
+    fn park(&self, required: Offset) {
+        let waiter = Waiter::Again(Arc::clone(&self.wake));
+        let parked = self.partition.with(|replica| replica.park_ack(required, waiter));
+        // Counts already (page-cache policy), or never will: the driver looks at once.
+        if let Some(Some(waiter)) = parked {
+            waiter.wake();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<C>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-enum Turn {
-    Wait(Option<i64>),
-    Over,
+struct Turn<C: Core> {
+    next_ms: Option<i64>,
+    tasks: Vec<C::Task>,
 }
 
-impl State {
-    fn apply(&mut self, effect: Effect) {
-        match effect {
-            Effect::Reply { token, response } => {
+impl<C: Core> State<C> {
+    fn act(&mut self, act: Act<C>) {
+        match act {
+            Act::Reply(token, response) => {
                 if let Some(sender) = self.waiting.remove(&token) {
                     // A closed connection does not want its answer any more.
                     _ = sender.send(response);
                 }
             }
-            Effect::Schedule { key, at_ms } => self.timers.schedule(key, at_ms),
-            Effect::Cancel { key } => self.timers.cancel(&key),
-            Effect::Note { group, text } => info!(%group, "{text}"),
+            Act::Schedule(key, at_ms) => self.timers.schedule(key, at_ms),
+            Act::Cancel(key) => self.timers.cancel(&key),
+            Act::Note(text) => info!("{text}"),
+            Act::Perform(task) => self.tasks.push(task),
         }
     }
 
@@ -267,7 +284,7 @@ impl State {
     }
 }
 
-impl fmt::Debug for Shard {
+impl<C: Core> fmt::Debug for Shard<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Shard({})", self.partition.id)
     }
