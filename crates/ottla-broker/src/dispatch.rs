@@ -39,6 +39,7 @@ const TABLE: &[(ApiKey, Handler)] = &[
     (ApiKey::CreatePartitions, h::create_partitions::handle),
     (ApiKey::DeleteGroups, h::delete_groups::handle),
     (ApiKey::IncrementalAlterConfigs, h::incremental_alter_configs::handle),
+    (ApiKey::OffsetDelete, h::offset_delete::handle),
     (ApiKey::DescribeCluster, h::describe_cluster::handle),
     (ApiKey::DescribeTopicPartitions, h::describe_topic_partitions::handle),
 ];

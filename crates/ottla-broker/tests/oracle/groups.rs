@@ -3,11 +3,15 @@
 use ottla_protocol::messages::offset_commit_request::{
     OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
+use ottla_protocol::messages::offset_delete_request::{
+    OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
+};
 use ottla_protocol::messages::offset_fetch_request::{
     OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
 };
 use ottla_protocol::messages::{
-    DeleteGroupsRequest, DescribeGroupsRequest, ListGroupsRequest, OffsetCommitRequest, OffsetFetchRequest,
+    DeleteGroupsRequest, DescribeGroupsRequest, ListGroupsRequest, OffsetCommitRequest, OffsetDeleteRequest,
+    OffsetFetchRequest,
 };
 use ottla_types::Uuid;
 
@@ -27,6 +31,7 @@ pub(crate) fn script(peer: &mut Peer) {
     }
     describe(peer);
     list(peer);
+    offset_delete(peer);
     delete(peer);
 }
 
@@ -235,6 +240,42 @@ pub(crate) fn list(peer: &mut Peer) {
             }
             peer.call(version, "both filters", &request(&["Empty"], &["classic"]));
         }
+    }
+}
+
+fn offset_delete(peer: &mut Peer) {
+    for version in versions::<OffsetDeleteRequest<'_>>() {
+        let group = "forgetful";
+        let offsets = (0..3).map(|index| partition(index, 10, None)).collect();
+        peer.ask(8, &committing(group, TOPIC, Uuid::ZERO, offsets)).expect("an answer");
+        let topic = |name: &'static str, indexes: &[i32]| OffsetDeleteRequestTopic {
+            name: name.into(),
+            partitions: indexes
+                .iter()
+                .map(|&partition_index| OffsetDeleteRequestPartition { partition_index })
+                .collect(),
+        };
+        let request =
+            |group_id: &'static str, topics| OffsetDeleteRequest { group_id: group_id.into(), topics };
+        for (case, request) in [
+            ("some", request(group, vec![topic(TOPIC, &[0, 2])])),
+            ("again", request(group, vec![topic(TOPIC, &[0, 2])])),
+            ("twice", request(group, vec![topic(TOPIC, &[0, 0]), topic(TOPIC, &[1])])),
+            ("known and unknown partitions", request(group, vec![topic(TOPIC, &[9, 1, -1])])),
+            ("unknown topic", request(group, vec![topic("committed-none", &[0, 1]), topic(TOPIC, &[1])])),
+            ("unknown topic without partitions", request(group, vec![topic("committed-none", &[])])),
+            ("topic without partitions", request(group, vec![topic(TOPIC, &[])])),
+            ("only unknown partitions", request(group, vec![topic(TOPIC, &[7])])),
+            ("nothing", request(group, Vec::new())),
+            ("unknown group", request("simple-none", vec![topic(TOPIC, &[0])])),
+            ("unknown group and partition", request("simple-none", vec![topic(TOPIC, &[9])])),
+            ("empty group", request("", vec![topic(TOPIC, &[0])])),
+        ] {
+            peer.call(version, case, &request);
+        }
+        let groups = vec![OffsetFetchRequestGroup { group_id: group.into(), ..Default::default() }];
+        let left = OffsetFetchRequest { groups, ..OffsetFetchRequest::default() };
+        peer.call(8, "what OffsetDelete left", &left);
     }
 }
 

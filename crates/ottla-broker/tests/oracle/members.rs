@@ -4,11 +4,14 @@ use std::borrow::Cow;
 
 use ottla_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use ottla_protocol::messages::leave_group_request::MemberIdentity;
+use ottla_protocol::messages::offset_delete_request::{
+    OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
+};
 use ottla_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
 use ottla_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use ottla_protocol::messages::{
     DeleteGroupsRequest, DescribeGroupsRequest, HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest,
-    OffsetCommitRequest, OffsetFetchRequest, SyncGroupRequest,
+    OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, SyncGroupRequest,
 };
 use ottla_types::Uuid;
 
@@ -259,6 +262,14 @@ impl Group<'_> {
                 self.peer.call(9, case, &request);
             }
             list(self.peer);
+        }
+        if self.version == 9 {
+            let partitions = vec![OffsetDeleteRequestPartition { partition_index: 0 }];
+            let topics = ["joined", "committed"]
+                .map(|name| OffsetDeleteRequestTopic { name: name.into(), partitions: partitions.clone() });
+            let group_id = self.name.clone().into();
+            let request = OffsetDeleteRequest { group_id, topics: topics.into() };
+            self.peer.call(0, "read and unread topics of a group with members", &request);
         }
         let request = DeleteGroupsRequest { groups_names: vec![self.name.clone().into()] };
         self.peer.call(self.version.min(3), "with members", &request);

@@ -74,6 +74,8 @@ const RULES: &[Rule] = &[
     rule("DescribeGroupsResponse", "groups", How::AnyOrder, HASHED),
     rule("JoinGroupResponse", "members", How::AnyOrder, HASHED),
     rule("DeleteGroupsResponse", "results", How::AnyOrder, HASHED),
+    rule("OffsetDeleteResponse", "topics", How::AnyOrder, HASHED),
+    rule("OffsetDeleteResponse", "partitions", How::AnyOrder, HASHED),
     rule("OffsetFetchResponse", "topics", How::AnyOrder, HASHED),
     rule("OffsetFetchResponse", "groups", How::AnyOrder, HASHED),
     rule("OffsetFetchResponse", "partitions", How::AnyOrder, HASHED),
