@@ -2,6 +2,8 @@
 
 mod bench;
 mod codegen;
+mod compat;
+mod kafka;
 mod test;
 mod tidy;
 
@@ -25,6 +27,8 @@ enum Task {
     Test(test::Options),
     /// Check crate levels, purity and file sizes
     Tidy,
+    /// Run other people's software on top of ottla
+    Compat(compat::Options),
     /// Measure ottla beside Apache Kafka and write docs/benchmarks.md
     Bench(bench::Options),
 }
@@ -35,6 +39,7 @@ fn main() -> Result<()> {
         Task::Codegen(args) => codegen::run(root, &args),
         Task::Test(options) => test::run(root, &options),
         Task::Tidy => tidy::run(root),
+        Task::Compat(options) => compat::run(root, &options),
         Task::Bench(options) => bench::run(root, &options),
     }
 }

@@ -7,7 +7,7 @@ mod server;
 mod table;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -133,8 +133,7 @@ fn measure(system: &System, load: &Load<'_>) -> Result<Figures> {
 /// # Errors
 /// When a server or a client fails.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    let context = Context { root: root.to_owned(), target };
+    let context = Context::of(root);
     let (Some(kafka), Some(tools)) = (setup::kafka_jars(&context)?, setup::tools_jars(&context)?) else {
         bail!("the comparison needs java and mvn");
     };

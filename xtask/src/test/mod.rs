@@ -82,8 +82,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     if let Some(unknown) = options.lanes.iter().find(|name| !LANES.iter().any(|lane| lane.name == **name)) {
         bail!("no lane '{unknown}'; `cargo xtask test --list` names them");
     }
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    let context = Context { root: root.to_owned(), target };
+    let context = Context::of(root);
     let chosen =
         LANES.iter().filter(|l| options.lanes.is_empty() || options.lanes.iter().any(|n| n == l.name));
     let mut summary = Vec::new();
@@ -113,6 +112,12 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
 }
 
 impl Context {
+    /// The context of the checkout at `root`.
+    pub(crate) fn of(root: &Path) -> Self {
+        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+        Self { root: root.to_owned(), target }
+    }
+
     /// The built binary that lanes start; builds it first, with debug assertions.
     pub(crate) fn ottla(&self) -> Result<PathBuf> {
         run_command(self.cargo().args(["build", "--quiet", "--package", "ottla"]))?;

@@ -12,6 +12,8 @@ use anyhow::{Context as _, Result, bail};
 /// A node started from the built binary.
 pub(crate) struct Node {
     child: Child,
+    command: Command,
+    port: u16,
     /// Address for clients.
     pub(crate) bootstrap: String,
     /// Directory of its data and log.
@@ -36,6 +38,11 @@ pub(crate) fn answers(port: u16) -> bool {
 impl Node {
     /// Starts a node below `scratch` and waits until it takes connections.
     pub(crate) fn start(binary: &Path, scratch: &Path) -> Result<Self> {
+        Self::start_with(binary, scratch, &[])
+    }
+
+    /// Starts a node with further `key=value` options.
+    pub(crate) fn start_with(binary: &Path, scratch: &Path, options: &[&str]) -> Result<Self> {
         let dir = scratch.join(format!("node-{}", std::process::id()));
         if dir.exists() {
             fs::remove_dir_all(&dir)?;
@@ -54,15 +61,32 @@ impl Node {
         ] {
             command.arg("-o").arg(option);
         }
-        let mut child = command.spawn().with_context(|| format!("starting {}", binary.display()))?;
+        for option in options {
+            command.arg("-o").arg(option);
+        }
+        let child = command.spawn().with_context(|| format!("starting {}", binary.display()))?;
+        let mut node = Self { child, command, port, bootstrap: format!("localhost:{port}"), dir };
+        node.wait()?;
+        Ok(node)
+    }
+
+    fn wait(&mut self) -> Result<()> {
         let deadline = Instant::now() + Duration::from_secs(20);
-        while !answers(port) {
-            if child.try_wait()?.is_some() || Instant::now() > deadline {
-                bail!("the node did not start:\n{}", fs::read_to_string(dir.join("server.log"))?);
+        while !answers(self.port) {
+            if self.child.try_wait()?.is_some() || Instant::now() > deadline {
+                bail!("the node did not start:\n{}", fs::read_to_string(self.dir.join("server.log"))?);
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        Ok(Self { child, bootstrap: format!("localhost:{port}"), dir })
+        Ok(())
+    }
+
+    /// Ends the node at once (SIGKILL) and starts it again on its directory.
+    pub(crate) fn crash_and_restart(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        self.child = self.command.spawn().context("starting the node again")?;
+        self.wait()
     }
 
     /// Stops the node in order (SIGTERM) and fails if it does not end well.

@@ -31,7 +31,7 @@ pub(crate) fn has(program: &str, arg: &str) -> bool {
 }
 
 /// Runs `make` unless `dir` carries the stamp of this very `content`.
-fn once(dir: &Path, content: &str, make: impl FnOnce() -> Result<()>) -> Result<()> {
+pub(crate) fn once(dir: &Path, content: &str, make: impl FnOnce() -> Result<()>) -> Result<()> {
     let stamp = dir.join(".complete");
     if fs::read_to_string(&stamp).is_ok_and(|found| found == content) {
         return Ok(());
@@ -117,22 +117,29 @@ pub(crate) fn kcat(context: &Context) -> Result<Option<(PathBuf, PathBuf)>> {
     Ok(Some((dir.join("root/usr/bin/kcat"), libraries)))
 }
 
-fn jars(context: &Context, name: &str, artifact: &str) -> Result<Option<PathBuf>> {
+/// The jars of Maven artifacts (`group:id:version`) with all that they depend on, in `target/{name}`; `None` without Java or
+/// Maven.
+pub(crate) fn jars(context: &Context, name: &str, artifacts: &[&str]) -> Result<Option<PathBuf>> {
     if !has("java", "-version") || !has("mvn", "--version") {
         return Ok(None);
     }
     let dir = context.target.join(name);
-    let [group, id, version] = artifact.split(':').collect::<Vec<_>>()[..] else {
-        bail!("bad artifact {artifact}")
-    };
+    let mut dependencies = String::new();
+    for artifact in artifacts {
+        let [group, id, version] = artifact.split(':').collect::<Vec<_>>()[..] else {
+            bail!("bad artifact {artifact}")
+        };
+        dependencies.push_str(&format!(
+            "<dependency><groupId>{group}</groupId><artifactId>{id}</artifactId><version>{version}</version></dependency>"
+        ));
+    }
     let pom = format!(
         "<project xmlns=\"http://maven.apache.org/POM/4.0.0\"><modelVersion>4.0.0</modelVersion>\
-         <groupId>test</groupId><artifactId>test</artifactId><version>1</version><dependencies><dependency>\
-         <groupId>{group}</groupId><artifactId>{id}</artifactId><version>{version}</version></dependency>\
+         <groupId>test</groupId><artifactId>test</artifactId><version>1</version><dependencies>{dependencies}\
          </dependencies></project>"
     );
     once(&dir, &pom, || {
-        println!("fetching {artifact} into {}", dir.display());
+        println!("fetching {} into {}", artifacts.join(", "), dir.display());
         fs::write(dir.join("pom.xml"), &pom)?;
         let goal = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
         run_command(Command::new("mvn").args(["-q", "-B", goal, "-DoutputDirectory=jars"]).current_dir(&dir))
@@ -142,12 +149,12 @@ fn jars(context: &Context, name: &str, artifact: &str) -> Result<Option<PathBuf>
 
 /// The directory of Apache Kafka's jars; `None` without Java or Maven.
 pub(crate) fn kafka_jars(context: &Context) -> Result<Option<PathBuf>> {
-    jars(context, "kafka", KAFKA)
+    jars(context, "kafka", &[KAFKA])
 }
 
 /// The directory of the jars of Kafka's command-line tools; `None` without Java or Maven.
 pub(crate) fn tools_jars(context: &Context) -> Result<Option<PathBuf>> {
-    jars(context, "kafka-tools", KAFKA_TOOLS)
+    jars(context, "kafka-tools", &[KAFKA_TOOLS])
 }
 
 /// Runs a tool of Kafka's by its main class and returns what it printed.
