@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use ottla_config::{BrokerConfig, Endpoint};
-use ottla_metadata::controller::{Controller, Settings};
+use ottla_metadata::controller::{Context, Controller, Settings};
 use ottla_metadata::features::{MetadataVersion, default_levels, supported_features};
 use ottla_net::{ConnectionLimits, Listener, ListenerConfig, ListenerHandle, MemoryBudget};
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::broker_registration_request::{Feature, Listener as RegisteredListener};
 use ottla_protocol::messages::{BrokerHeartbeatRequest, BrokerRegistrationRequest};
+use ottla_protocol::wire::Message as _;
 use ottla_quorum::{Endpoint as VoterEndpoint, FormatMetadata, QuorumConfig, Voter, VoterSet};
 use ottla_storage::dir::{Format, LogDirs, LogDirsConfig, META_PROPERTIES};
 use ottla_storage::fs::{Fs, RealFs, exists};
@@ -399,7 +400,9 @@ fn register(
         previous_broker_epoch: log_dirs.last_broker_epoch().unwrap_or(-1),
         ..BrokerRegistrationRequest::default()
     };
-    let context = runtime.context();
+    // From version 3 on the request says of which epoch the last clean stop was; a replica that was stopped cleanly stays
+    // eligible as a leader (KIP-966).
+    let context = Context { api_version: BrokerRegistrationRequest::VERSIONS.high, ..runtime.context() };
     let decision = runtime.controller().register_broker(&context, &request);
     let code = ErrorCode::from_code(decision.reply.error_code);
     if !code.is_none() {

@@ -195,6 +195,18 @@ pub(crate) fn java(context: &Context) -> Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
+pub(crate) fn interchange(context: &Context) -> Result<Outcome> {
+    if !setup::interchange_jars(context)? {
+        return Ok(Outcome::Skipped("java or mvn is missing".into()));
+    }
+    let mut command = context.cargo();
+    command.args(["test", "--quiet", "--package", "ottla", "--test", "interchange", "--"]);
+    // Each test has at most one JVM at a time.
+    command.args(["--test-threads", "2"]).env("OTTLA_INTERCHANGE", &context.target);
+    run_command(&mut command)?;
+    Ok(Outcome::Passed)
+}
+
 /// DumpLogSegments accepts every file of a stopped node's directory.
 fn dump(jars: &Path, data: &Path) -> Result<()> {
     let (mut logs, mut indexes, mut metadata) = (Vec::new(), Vec::new(), Vec::new());

@@ -66,6 +66,11 @@ const LANES: &[Lane] = &[
         about: "Apache Kafka's console tools; DumpLogSegments on our files",
         run: lanes::java,
     },
+    Lane {
+        name: "interchange",
+        about: "Apache Kafka 4.0, 4.2, 4.4 and ottla take turns in one data directory",
+        run: lanes::interchange,
+    },
 ];
 
 /// Runs the lanes and prints what became of each.
@@ -75,7 +80,7 @@ const LANES: &[Lane] = &[
 pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     if options.list {
         for lane in LANES {
-            println!("{:10} {}", lane.name, lane.about);
+            println!("{:11} {}", lane.name, lane.about);
         }
         return Ok(());
     }
@@ -102,7 +107,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
                 "FAILED".to_owned()
             }
         };
-        summary.push(format!("{:10} {:>6.1} s  {word}", lane.name, start.elapsed().as_secs_f64()));
+        summary.push(format!("{:11} {:>6.1} s  {word}", lane.name, start.elapsed().as_secs_f64()));
     }
     println!("\n{}", summary.join("\n"));
     if failed {

@@ -10,6 +10,11 @@ use super::{Context, output_of, run_command};
 
 /// Release of Apache Kafka that ottla is compared with.
 const KAFKA: &str = "org.apache.kafka:kafka_2.13:4.4.0";
+/// Older releases that share data directories with ottla, and where each goes.
+const OLDER_KAFKAS: &[(&str, &str)] =
+    &[("kafka-4.0", "org.apache.kafka:kafka_2.13:4.0.2"), ("kafka-4.2", "org.apache.kafka:kafka_2.13:4.2.2")];
+/// What makes Kafka's own log visible: Kafka's jars bring the interface (1.7) without an implementation.
+const LOGGING: &str = "org.slf4j:slf4j-simple:1.7.36";
 /// Newest published release of Kafka's command-line tools.
 const KAFKA_TOOLS: &str = "org.apache.kafka:kafka-tools:4.3.1";
 
@@ -155,6 +160,17 @@ pub(crate) fn kafka_jars(context: &Context) -> Result<Option<PathBuf>> {
 /// The directory of the jars of Kafka's command-line tools; `None` without Java or Maven.
 pub(crate) fn tools_jars(context: &Context) -> Result<Option<PathBuf>> {
     jars(context, "kafka-tools", &[KAFKA_TOOLS])
+}
+
+/// Whether all releases of Kafka that take turns with ottla are there, each below `target/`; `false` without Java or Maven.
+pub(crate) fn interchange_jars(context: &Context) -> Result<bool> {
+    let older = OLDER_KAFKAS.iter().copied().chain([("kafka-logging", LOGGING)]);
+    for (folder, artifact) in older {
+        if jars(context, folder, artifact)?.is_none() {
+            return Ok(false);
+        }
+    }
+    Ok(kafka_jars(context)?.is_some() && tools_jars(context)?.is_some())
 }
 
 /// Runs a tool of Kafka's by its main class and returns what it printed.

@@ -4,7 +4,8 @@
 //! newest tiered offset (-5), 10 a time-out, 11 the earliest offset not yet tiered (-6). Nothing is tiered here, so -5 and -6
 //! find nothing. Errors per partition: `UNKNOWN_TOPIC_OR_PARTITION`, `NOT_LEADER_OR_FOLLOWER`, `FENCED_LEADER_EPOCH`,
 //! `UNKNOWN_LEADER_EPOCH`, `UNSUPPORTED_VERSION` (a special offset that the version or this broker does not know),
-//! `INVALID_REQUEST` (a partition named twice), `KAFKA_STORAGE_ERROR`.
+//! `INVALID_REQUEST` (a partition named twice), `OFFSET_NOT_AVAILABLE` (before version 5 `LEADER_NOT_AVAILABLE`: the leader is
+//! new and its high watermark has not reached the start of its epoch), `KAFKA_STORAGE_ERROR`.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -134,16 +135,24 @@ impl Lookup<'_> {
             (true, false) => log.high_watermark(),
             (true, true) => log.last_stable_offset(),
         };
+        // A new leader that has not yet made its log durable: what is known to clients may be missing below the bound.
+        let is_lagging = self.is_consumer && bound < replica.epoch_start();
+        let not_available = match self.version {
+            5.. => ErrorCode::OffsetNotAvailable,
+            _ => ErrorCode::LeaderNotAvailable,
+        };
         let by_time = |found: Result<Option<FoundTimestamp>, LogError>| match found {
-            Ok(found) => Ok(found
-                .filter(|found| found.offset < bound)
-                .map(|found| (found.offset, found.timestamp, found.leader_epoch))),
+            Ok(found) => match found.filter(|found| found.offset < bound) {
+                None if is_lagging => Err(not_available),
+                found => Ok(found.map(|found| (found.offset, found.timestamp, found.leader_epoch))),
+            },
             Err(error) => {
                 tracing::error!("looking up an offset by time: {error}");
                 Err(errors::of_log(&error))
             }
         };
         match wanted.timestamp {
+            LATEST if is_lagging => Err(not_available),
             LATEST => Ok(Some((bound, -1, Some(current)))),
             EARLIEST | EARLIEST_LOCAL => {
                 let start = log.log_start_offset();
