@@ -166,7 +166,7 @@ pub(crate) fn tools_jars(context: &Context) -> Result<Option<PathBuf>> {
 pub(crate) fn interchange_jars(context: &Context) -> Result<bool> {
     let older = OLDER_KAFKAS.iter().copied().chain([("kafka-logging", LOGGING)]);
     for (folder, artifact) in older {
-        if jars(context, folder, artifact)?.is_none() {
+        if jars(context, folder, &[artifact])?.is_none() {
             return Ok(false);
         }
     }
