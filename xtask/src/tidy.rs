@@ -21,6 +21,7 @@ const CRATES: &[(&str, u8, bool)] = &[
     ("ottla-record", 1, true),
     ("ottla-config", 1, true),
     ("ottla-storage", 2, true),
+    ("ottla-security", 2, true),
     ("ottla-quorum", 3, true),
     ("ottla-metadata", 3, true),
     ("ottla-coordinator", 3, true),

@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use crate::broker::Broker;
 use crate::internal_topics as internal;
+use crate::quotas::MutationQuota;
 
 /// Names whose creation was asked for and not yet answered.
 #[derive(Debug, Default)]
@@ -26,6 +27,11 @@ impl AutoTopics {
 
     /// Starts the creation of a topic, unless it is under way.
     pub(crate) fn create(broker: &Arc<Broker>, name: TopicName) {
+        Self::create_charged(broker, name, None);
+    }
+
+    /// The same at the cost of a client's quota.
+    pub(crate) fn create_charged(broker: &Arc<Broker>, name: TopicName, quota: Option<MutationQuota>) {
         if !broker.auto_topics.lock().insert(name.clone()) {
             return;
         }
@@ -39,7 +45,11 @@ impl AutoTopics {
             };
             let created = broker
                 .controller
-                .decide(move |controller, _, random| controller.create_topics(&request, random))
+                .decide(move |controller, _, random| {
+                    let mut charge =
+                        |partitions| quota.as_ref().map_or(Ok(()), |quota| quota.charge(partitions));
+                    controller.create_topics(&request, random, &mut charge)
+                })
                 .await;
             match created.map(|response| response.topics.into_iter().next()) {
                 Ok(Some(result)) => match ErrorCode::from_code(result.error_code) {

@@ -6,16 +6,19 @@ use std::sync::{Arc, PoisonError, RwLock};
 use arc_swap::ArcSwap;
 use ottla_config::{BrokerConfig, LogSettings, Props};
 use ottla_metadata::image::{Config, ConfigResource, MetadataImage};
+use ottla_net::ConnectionLimits;
 use ottla_protocol::ErrorCode;
 use ottla_types::{NodeId, TopicName, Uuid};
 
 use crate::auto_topics::AutoTopics;
+use crate::connections;
 use crate::controller::ControllerHandle;
 use crate::fetch_session::FetchSessions;
 use crate::groups::Groups;
 use crate::metrics::Metrics;
 use crate::partition::Partition;
 use crate::producer_ids::ProducerIds;
+use crate::quotas::{MutationQuota, Quotas};
 use crate::replicas::Replicas;
 use crate::settings::TopicSettings;
 
@@ -45,7 +48,9 @@ pub(crate) struct Broker {
     pub(crate) fetch_sessions: FetchSessions,
     pub(crate) producer_ids: ProducerIds,
     pub(crate) auto_topics: AutoTopics,
-    pub(crate) metrics: Metrics,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) quotas: Arc<Quotas>,
+    pub(crate) connections: Arc<ConnectionLimits>,
 }
 
 impl std::fmt::Debug for Broker {
@@ -60,6 +65,7 @@ impl Broker {
         config: Arc<BrokerConfig>,
         controller: ControllerHandle,
         replicas: Replicas,
+        connections: Arc<ConnectionLimits>,
     ) -> Arc<Self> {
         let values = config.values();
         let fetch_sessions = FetchSessions::new(
@@ -77,7 +83,9 @@ impl Broker {
             fetch_sessions,
             producer_ids: ProducerIds::default(),
             auto_topics: AutoTopics::default(),
-            metrics: Metrics::default(),
+            metrics: Arc::default(),
+            quotas: Arc::new(Quotas::new(values, Arc::clone(&connections))),
+            connections,
             config: ArcSwap::from(config),
         })
     }
@@ -107,6 +115,7 @@ impl Broker {
                 for warning in warnings {
                     tracing::warn!("{warning}");
                 }
+                connections::configure(&self.connections, &config);
                 self.config.store(Arc::new(config));
             }
             Err(errors) => {
@@ -195,9 +204,13 @@ impl Broker {
     }
 
     /// Asks the controller for topics that a client named; nobody waits for the outcome.
-    pub(crate) fn create_topics_in_background(self: &Arc<Self>, names: Vec<TopicName>) {
+    pub(crate) fn create_topics_in_background(
+        self: &Arc<Self>,
+        names: Vec<TopicName>,
+        quota: &MutationQuota,
+    ) {
         for name in names {
-            AutoTopics::create(self, name);
+            AutoTopics::create_charged(self, name, Some(quota.clone()));
         }
     }
 }

@@ -38,6 +38,8 @@ const TABLE: &[(ApiKey, Handler)] = &[
     (ApiKey::DescribeConfigs, h::describe_configs::handle),
     (ApiKey::CreatePartitions, h::create_partitions::handle),
     (ApiKey::DeleteGroups, h::delete_groups::handle),
+    (ApiKey::DescribeClientQuotas, h::describe_client_quotas::handle),
+    (ApiKey::AlterClientQuotas, h::alter_client_quotas::handle),
     (ApiKey::IncrementalAlterConfigs, h::incremental_alter_configs::handle),
     (ApiKey::OffsetDelete, h::offset_delete::handle),
     (ApiKey::DescribeCluster, h::describe_cluster::handle),
@@ -66,7 +68,11 @@ impl Service for BrokerService {
 
     fn connected(&self, connection: ConnectionInfo) -> Session {
         debug!(%connection, "connected");
-        Session { connection }
+        Session {
+            connection,
+            quotas: Arc::clone(&self.broker.quotas),
+            metrics: Arc::clone(&self.broker.metrics),
+        }
     }
 
     fn call(&self, session: &Arc<Session>, frame: Frame) -> Outcome {
@@ -83,7 +89,8 @@ impl Service for BrokerService {
         if key != ApiKey::ApiVersions && !key.stable_versions().is_some_and(|range| range.contains(version)) {
             return Outcome::close(format!("version {version} of {key} is not served"));
         }
-        handler(&self.broker, request)
+        let busy = request.busy();
+        Request::metered(busy, handler(&self.broker, request))
     }
 }
 

@@ -23,6 +23,7 @@ use tracing::{info, warn};
 
 use crate::broker::Broker;
 use crate::clock;
+use crate::connections;
 use crate::controller::{ControllerHandle, ControllerInbox, Runtime};
 use crate::dispatch::BrokerService;
 use crate::duties;
@@ -167,10 +168,13 @@ impl Node {
         check_supported(&config)?;
         let config = Arc::new(config);
         // Addresses first: another server on them is the most common reason not to start.
-        let bound = bind(&config).await?;
+        let limits = Arc::new(ConnectionLimits::with(connections::settings(&config).await));
+        let bound = bind(&config, &limits).await?;
         let preparing = Arc::clone(&config);
         let (broker, runtime, inbox, formatted) =
-            tokio::task::spawn_blocking(move || prepare(&preparing)).await.context("starting the node")??;
+            tokio::task::spawn_blocking(move || prepare(&preparing, limits))
+                .await
+                .context("starting the node")??;
         let thread = std::thread::Builder::new().name("controller".to_owned());
         let runtime_handle = tokio::runtime::Handle::current();
         let controller = thread.spawn(move || {
@@ -259,10 +263,12 @@ fn shown(endpoint: &Endpoint) -> String {
     format!("{}:{}", endpoint.host.as_deref().unwrap_or("localhost"), endpoint.port)
 }
 
-async fn bind(config: &BrokerConfig) -> anyhow::Result<Vec<(Listener, Endpoint)>> {
+async fn bind(
+    config: &BrokerConfig,
+    limits: &Arc<ConnectionLimits>,
+) -> anyhow::Result<Vec<(Listener, Endpoint)>> {
     let values = config.values();
     let count = |key: &str| usize::try_from(values.int(key)).unwrap_or(usize::MAX);
-    let limits = Arc::new(ConnectionLimits::new(count("max.connections"), count("max.connections.per.ip")));
     let budget = match usize::try_from(values.long("queued.max.request.bytes")) {
         Ok(bytes) if bytes > 0 => MemoryBudget::new(bytes),
         _ => MemoryBudget::unlimited(),
@@ -277,9 +283,10 @@ async fn bind(config: &BrokerConfig) -> anyhow::Result<Vec<(Listener, Endpoint)>
             receive_buffer_bytes: buffer("socket.receive.buffer.bytes"),
             request_max_bytes: count("socket.request.max.bytes"),
             max_idle: u64::try_from(values.long("connections.max.idle.ms")).ok().map(Duration::from_millis),
+            protected: connections::is_protected(config, &endpoint.listener),
             ..ListenerConfig::new(&endpoint.listener, host, endpoint.port)
         };
-        let listener = Listener::bind(listener, Arc::clone(&limits), budget.clone()).await?;
+        let listener = Listener::bind(listener, Arc::clone(limits), budget.clone()).await?;
         let advertised =
             config.node().advertised_broker_listeners.iter().find(|e| e.listener == endpoint.listener);
         let advertised = advertised.unwrap_or(endpoint).clone();
@@ -289,7 +296,10 @@ async fn bind(config: &BrokerConfig) -> anyhow::Result<Vec<(Listener, Endpoint)>
 }
 
 /// Everything up to the point where the controller's thread takes over; touches the disk.
-fn prepare(config: &Arc<BrokerConfig>) -> anyhow::Result<(Arc<Broker>, Runtime, ControllerInbox, bool)> {
+fn prepare(
+    config: &Arc<BrokerConfig>,
+    limits: Arc<ConnectionLimits>,
+) -> anyhow::Result<(Arc<Broker>, Runtime, ControllerInbox, bool)> {
     let fs: Arc<dyn Fs> = Arc::new(RealFs);
     let formatted = is_untouched(fs.as_ref(), config)?;
     if formatted {
@@ -316,7 +326,7 @@ fn prepare(config: &Arc<BrokerConfig>) -> anyhow::Result<(Arc<Broker>, Runtime, 
     let mut runtime = lead(config, &cluster_id, fs, &metadata_path, quorum)?;
     register(&mut runtime, config, &cluster_id, &log_dirs)?;
     let (handle, inbox) = ControllerHandle::new();
-    let broker = Broker::new(&cluster_id, Arc::clone(config), handle, Replicas::new(log_dirs));
+    let broker = Broker::new(&cluster_id, Arc::clone(config), handle, Replicas::new(log_dirs), limits);
     let image = runtime.log().image().clone();
     broker.reload_config(&image);
     let threads = config.values().int("num.recovery.threads.per.data.dir");

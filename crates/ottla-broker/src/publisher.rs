@@ -53,6 +53,9 @@ pub(crate) fn publish(broker: &Arc<Broker>, delta: &MetadataDelta) {
     if brokers_changed || !topics_changed.is_empty() {
         update_settings(broker, image, |topic| brokers_changed || topics_changed.contains(topic));
     }
+    if !changes.quotas.is_empty() {
+        broker.quotas.apply(image.quotas());
+    }
     let deleted: Vec<_> = changes
         .topics
         .iter()
@@ -67,6 +70,7 @@ pub(crate) fn publish(broker: &Arc<Broker>, delta: &MetadataDelta) {
 /// Takes up the leadership of everything that the image gives to this broker, at the start.
 pub(crate) fn publish_first(broker: &Arc<Broker>, image: &MetadataImage) {
     broker.reload_config(image);
+    broker.quotas.apply(image.quotas());
     let mut led = Vec::new();
     for topic in image.topics().iter() {
         for (index, partition) in topic.partitions.iter() {

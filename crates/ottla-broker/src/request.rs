@@ -1,20 +1,88 @@
 //! A request on its way through the broker: its frame, its header, and how to answer it.
 
 use std::borrow::Cow;
+use std::future::poll_fn;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use ottla_net::{ConnectionInfo, FileSource, Frame, Outcome, Part, Response};
 use ottla_protocol::RequestHeader;
-use ottla_protocol::header::encode_response;
+use ottla_protocol::header::encode_throttled_response;
 use ottla_protocol::messages::ApiKey;
 use ottla_protocol::wire::{DecodeError, Encoded, Message, Part as EncodedPart, Reader};
+use ottla_security::quota::{QuotaKind, Tags};
+
+use crate::metrics::Metrics;
+use crate::quotas::{MutationQuota, Quotas};
+
+/// The user of a connection without authentication.
+const ANONYMOUS: &str = "ANONYMOUS";
+
+/// APIs between the nodes of a cluster, which no quota holds up.
+const EXEMPT: &[ApiKey] = &[
+    ApiKey::AllocateProducerIds,
+    ApiKey::AlterPartition,
+    ApiKey::AssignReplicasToDirs,
+    ApiKey::BrokerHeartbeat,
+    ApiKey::BrokerRegistration,
+    ApiKey::WriteTxnMarkers,
+];
 
 /// What the broker keeps for a connection.
 #[derive(Debug)]
 pub(crate) struct Session {
     /// Who is at the other end.
     pub(crate) connection: ConnectionInfo,
+    pub(crate) quotas: Arc<Quotas>,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+impl Session {
+    /// The name of who is at the other end, as quotas know it.
+    pub(crate) fn user(&self) -> &str {
+        ANONYMOUS
+    }
+}
+
+/// The time that a request keeps threads busy, for the request quota.
+#[derive(Debug)]
+pub(crate) struct BusyTime {
+    origin: Instant,
+    busy_ns: AtomicU64,
+    since_ns: AtomicU64,
+}
+
+impl BusyTime {
+    fn start(origin: Instant) -> Self {
+        Self { origin, busy_ns: AtomicU64::new(0), since_ns: AtomicU64::new(0) }
+    }
+
+    fn elapsed_ns(&self) -> u64 {
+        u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// A thread takes the request up again.
+    fn resume(&self) {
+        self.since_ns.store(self.elapsed_ns(), Ordering::Relaxed);
+    }
+
+    /// The thread turns to something else.
+    fn pause(&self) {
+        self.busy_ns.store(self.total_ns(), Ordering::Relaxed);
+    }
+
+    fn total_ns(&self) -> u64 {
+        let now = self.elapsed_ns().saturating_sub(self.since_ns.load(Ordering::Relaxed));
+        self.busy_ns.load(Ordering::Relaxed) + now
+    }
+
+    /// Percent of one thread's second.
+    #[expect(clippy::cast_precision_loss, reason = "far below 2^53 ns")]
+    fn percent(&self) -> f64 {
+        self.total_ns() as f64 / 1e9 * 100.0
+    }
 }
 
 /// A taken request. Cheap to move into a future; the message borrows from its frame.
@@ -27,6 +95,12 @@ pub(crate) struct Request {
     client_id: Option<Box<str>>,
     frame: Frame,
     body_at: usize,
+    received: Instant,
+    size_bytes: usize,
+    /// There while anybody has a request quota.
+    busy: Option<Arc<BusyTime>>,
+    /// How long the client has to pause, once that is decided.
+    pause_ms: OnceLock<i32>,
 }
 
 /// A file range that belongs into a response where its message has external record data.
@@ -42,7 +116,14 @@ impl Request {
         let mut reader = Reader::new(&frame);
         let header = RequestHeader::read(&mut reader)?;
         let body_at = reader.position();
+        let received = Instant::now();
+        let is_metered = session.quotas.is_enabled(QuotaKind::Request);
+        session.metrics.api(header.api_key).received(frame.len());
         Ok(Self {
+            received,
+            size_bytes: frame.len(),
+            busy: is_metered.then(|| Arc::new(BusyTime::start(received))),
+            pause_ms: OnceLock::new(),
             session: Arc::clone(session),
             api_key: header.api_key,
             api_version: header.api_version,
@@ -91,6 +172,92 @@ impl Request {
         M::read(&mut Reader::new(self.body()), self.api_version)
     }
 
+    /// Whoever asked, for quotas.
+    fn client(&self) -> Tags<'_> {
+        Tags { user: self.session.user(), client_id: self.client_id() }
+    }
+
+    /// Has the time counted that a response takes which comes later.
+    pub(crate) fn metered(busy: Option<Arc<BusyTime>>, outcome: Outcome) -> Outcome {
+        let Some(busy) = busy else { return outcome };
+        busy.pause();
+        let Outcome::Later(mut future) = outcome else { return outcome };
+        Outcome::later(poll_fn(move |cx| {
+            busy.resume();
+            let polled = future.as_mut().poll(cx);
+            busy.pause();
+            polled
+        }))
+    }
+
+    /// The clock of this request, if it has one.
+    pub(crate) fn busy(&self) -> Option<Arc<BusyTime>> {
+        self.busy.clone()
+    }
+
+    /// The quota that a request has to ask which makes or deletes partitions: strict since that version (KIP-599).
+    pub(crate) fn mutation_quota(&self, strict_since: i16) -> MutationQuota {
+        MutationQuota::new(Arc::clone(&self.session.quotas), self.client(), self.api_version >= strict_since)
+    }
+
+    /// The most bytes that a fetch may bring without being throttled for sure.
+    pub(crate) fn max_fetch_bytes(&self) -> u32 {
+        self.session.quotas.max_fetch_bytes(self.client())
+    }
+
+    /// Counts a fetch's response before it is made. When the client is throttled the response must be empty: nothing is
+    /// counted then.
+    pub(crate) fn is_fetch_throttled(&self, response_bytes: u64) -> bool {
+        let quotas = &self.session.quotas;
+        #[expect(clippy::cast_precision_loss, reason = "a response is below 2 GiB")]
+        let bytes = response_bytes as f64;
+        let fetch_ms = quotas.record(QuotaKind::Fetch, self.client(), bytes);
+        let pause_ms = fetch_ms.max(self.charge_request());
+        if pause_ms > 0 {
+            quotas.unrecord(QuotaKind::Fetch, self.client(), bytes);
+        }
+        *self.pause_ms.get_or_init(|| pause_ms) > 0
+    }
+
+    /// Lets no quota hold up this request: the fetch of a replica.
+    pub(crate) fn exempt(&self) {
+        self.pause_ms.get_or_init(|| 0);
+    }
+
+    fn charge_request(&self) -> i32 {
+        let Some(busy) = &self.busy else { return 0 };
+        self.session.quotas.record(QuotaKind::Request, self.client(), busy.percent())
+    }
+
+    fn charge_produce(&self) -> i32 {
+        if !self.session.quotas.is_enabled(QuotaKind::Produce) {
+            return 0;
+        }
+        let bytes = f64::from(u32::try_from(self.size_bytes).unwrap_or(u32::MAX));
+        self.session.quotas.record(QuotaKind::Produce, self.client(), bytes)
+    }
+
+    /// How long the client has to pause. Everything is counted once, when this is asked first.
+    fn pause_ms(&self) -> i32 {
+        *self.pause_ms.get_or_init(|| {
+            if EXEMPT.contains(&self.api_key) {
+                return 0;
+            }
+            let produce_ms = if self.api_key == ApiKey::Produce { self.charge_produce() } else { 0 };
+            produce_ms.max(self.charge_request())
+        })
+    }
+
+    /// Ends a request that has no response (Produce with `acks=0`): its bytes count, its time does not.
+    pub(crate) fn finish_silently(&self) -> Outcome {
+        let pause_ms = *self.pause_ms.get_or_init(|| self.charge_produce());
+        self.session.metrics.api(self.api_key).answered(self.received.elapsed(), &[], pause_ms);
+        match u64::try_from(pause_ms) {
+            Ok(pause_ms) if pause_ms > 0 => Outcome::Pause(Duration::from_millis(pause_ms)),
+            _ => Outcome::None,
+        }
+    }
+
     /// Answers with a message.
     pub(crate) fn reply<'a, M: Message<'a>>(&self, message: &M) -> Outcome {
         self.reply_with_files(message, Vec::new())
@@ -98,16 +265,25 @@ impl Request {
 
     /// Answers with a message whose external record data are these file ranges, in order.
     pub(crate) fn reply_with_files<'a, M: Message<'a>>(&self, message: &M, files: Vec<FileRange>) -> Outcome {
-        match encode_response(message, self.api_key, self.api_version, self.correlation_id) {
-            Ok(encoded) => Outcome::Ready(join(encoded, files)),
-            Err(error) => Outcome::close(format!("cannot express the response: {error}")),
-        }
+        self.encode(message, self.api_version, files)
     }
 
     /// Answers in another version than the request's: ApiVersions to a client that is newer than this broker.
     pub(crate) fn reply_in_version<'a, M: Message<'a>>(&self, message: &M, version: i16) -> Outcome {
-        match encode_response(message, self.api_key, version, self.correlation_id) {
-            Ok(encoded) => Outcome::Ready(join(encoded, Vec::new())),
+        self.encode(message, version, Vec::new())
+    }
+
+    /// The one place where responses are made: what quotas demand is told here, and what the response says is counted.
+    fn encode<'a, M: Message<'a>>(&self, message: &M, version: i16, files: Vec<FileRange>) -> Outcome {
+        let encoded =
+            encode_throttled_response(message, self.api_key, version, self.correlation_id, self.pause_ms());
+        match encoded {
+            Ok((encoded, notes)) => {
+                let (took, pause_ms) = (self.received.elapsed(), notes.throttle_time_ms);
+                self.session.metrics.api(self.api_key).answered(took, &notes.error_codes, pause_ms);
+                let mute = Duration::from_millis(u64::try_from(pause_ms).unwrap_or(0));
+                Outcome::Ready(join(encoded, files).muting(mute))
+            }
             Err(error) => Outcome::close(format!("cannot express the response: {error}")),
         }
     }

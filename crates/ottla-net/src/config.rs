@@ -26,8 +26,6 @@ pub struct ListenerConfig {
     pub frame_stall: Duration,
     /// Requests of one connection that may be unanswered; more are left in the socket.
     pub max_in_flight: usize,
-    /// `max.connections` of this listener alone.
-    pub max_connections: Option<usize>,
     /// Whether the node-wide `max.connections` does not hold up this listener (`inter.broker.listener.name`, controllers).
     pub protected: bool,
 }
@@ -46,7 +44,6 @@ impl ListenerConfig {
             max_idle: Some(Duration::from_mins(10)),
             frame_stall: Duration::from_secs(30),
             max_in_flight: 64,
-            max_connections: None,
             protected: false,
         }
     }

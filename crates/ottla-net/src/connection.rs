@@ -7,16 +7,17 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 
 use crate::frame::{Frame, FrameError, FrameReader};
+use crate::limits::Activity;
 use crate::outbox::Outbox;
 use crate::service::{Outcome, ResponseFuture, Service};
 use crate::stats::{ListenerStats, add};
@@ -54,6 +55,7 @@ pub(crate) enum Closed {
     Idle,
     Stalled,
     LastResponse,
+    Evicted,
     Frame(FrameError),
     Io(io::Error),
     Service(Cow<'static, str>),
@@ -67,6 +69,7 @@ impl fmt::Display for Closed {
             Self::Aborted => write!(f, "cut off at shutdown"),
             Self::Idle => write!(f, "idle for longer than connections.max.idle.ms"),
             Self::Stalled => write!(f, "the peer stopped in the middle of a request"),
+            Self::Evicted => write!(f, "max.connections is exceeded, and it was idle for longest"),
             Self::LastResponse => write!(f, "closed after its last response"),
             Self::Frame(error) => error.fmt(f),
             Self::Io(error) => error.fmt(f),
@@ -86,6 +89,9 @@ pub(crate) struct Connection<S: Service> {
     in_flight: usize,
     input: Input,
     moved_at: Instant,
+    activity: Arc<Activity>,
+    /// While it runs, no request is read.
+    muted: Option<Pin<Box<Sleep>>>,
     service: Arc<S>,
     session: Arc<S::Session>,
     limits: Limits,
@@ -122,6 +128,7 @@ impl<S: Service> Connection<S> {
         service: Arc<S>,
         config: &ListenerConfig,
         budget: MemoryBudget,
+        activity: Arc<Activity>,
         stats: Arc<ListenerStats>,
     ) -> Self {
         Self {
@@ -132,6 +139,8 @@ impl<S: Service> Connection<S> {
             in_flight: 0,
             input: Input::Open,
             moved_at: Instant::now(),
+            activity,
+            muted: None,
             service,
             session: Arc::new(session),
             limits: Limits {
@@ -154,6 +163,7 @@ impl<S: Service> Connection<S> {
 
     async fn serve(&mut self, phase: &mut watch::Receiver<Phase>) -> Closed {
         let mut check = pin!(tokio::time::sleep(self.check_interval()));
+        let activity = Arc::clone(&self.activity);
         loop {
             tokio::select! {
                 biased;
@@ -163,6 +173,7 @@ impl<S: Service> Connection<S> {
                     Phase::Draining if changed.is_ok() => self.input = Input::Draining,
                     _ => return Closed::Aborted,
                 },
+                () = activity.evicted.notified() => return Closed::Evicted,
                 () = check.as_mut() => {
                     if let Some(closed) = self.overdue() {
                         return closed;
@@ -214,7 +225,10 @@ impl<S: Service> Connection<S> {
                         *oldest = Waiting::Later(future);
                         continue;
                     }
-                    Outcome::None => {
+                    silent @ (Outcome::None | Outcome::Pause(_)) => {
+                        if let Outcome::Pause(time) = silent {
+                            self.mute(time);
+                        }
                         self.in_flight -= 1;
                         self.waiting.pop_front();
                         continue;
@@ -251,7 +265,7 @@ impl<S: Service> Connection<S> {
             return Err(Closed::Io(error));
         }
         if self.outbox.bytes_sent() != before {
-            self.moved_at = Instant::now();
+            self.note_movement();
         }
         let finished = self.outbox.take_finished();
         self.in_flight -= finished;
@@ -265,7 +279,11 @@ impl<S: Service> Connection<S> {
     /// Takes requests until there are none, or enough.
     fn take(&mut self, cx: &mut Context<'_>) -> Result<bool, Closed> {
         let mut taken = 0;
+        if self.poll_muted(cx) {
+            return Ok(false);
+        }
         while matches!(self.input, Input::Open)
+            && self.muted.is_none()
             && self.in_flight < self.limits.max_in_flight
             && self.outbox.memory_bytes() < MAX_UNSENT_BYTES
             && taken < MAX_BATCH
@@ -274,7 +292,7 @@ impl<S: Service> Connection<S> {
             let before = self.frames.bytes_read();
             let polled = self.frames.poll_frame(cx, &mut self.stream, &self.stats);
             if self.frames.bytes_read() != before {
-                self.moved_at = Instant::now();
+                self.note_movement();
             }
             match polled {
                 Poll::Pending => break,
@@ -295,6 +313,10 @@ impl<S: Service> Connection<S> {
                 return self.answer(response);
             }
             Outcome::None => return Ok(()),
+            Outcome::Pause(time) => {
+                self.mute(time);
+                return Ok(());
+            }
             Outcome::Ready(response) => Waiting::Ready(response),
             Outcome::Later(future) => Waiting::Later(future),
             Outcome::Close(reason) => {
@@ -312,7 +334,33 @@ impl<S: Service> Connection<S> {
             self.waiting.clear();
             self.input = Input::Refused;
         }
+        self.mute(response.mute);
         self.outbox.push(response).map_err(Closed::Io)
+    }
+
+    fn note_movement(&mut self) {
+        self.moved_at = Instant::now();
+        self.activity.moved(self.moved_at);
+    }
+
+    /// Reads no request for this time, or longer if it is muted for longer already.
+    fn mute(&mut self, time: Duration) {
+        let until = Instant::now() + time;
+        if !time.is_zero() && self.muted.as_ref().is_none_or(|muted| muted.deadline() < until) {
+            add(&self.stats.muted, 1);
+            self.muted = Some(Box::pin(tokio::time::sleep_until(until)));
+        }
+    }
+
+    fn poll_muted(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(muted) = &mut self.muted else { return false };
+        if muted.as_mut().poll(cx).is_pending() {
+            return true;
+        }
+        self.muted = None;
+        // It could not move before.
+        self.note_movement();
+        false
     }
 
     /// The limit of time that the connection has passed, if any.
@@ -328,11 +376,12 @@ impl<S: Service> Connection<S> {
         }
         let waits_for_us = !self.waiting.is_empty() && self.outbox.is_empty();
         let idle = self.limits.max_idle.is_some_and(|max| still >= max);
-        (idle && !waits_for_us && !self.frames.is_waiting()).then_some(Closed::Idle)
+        (idle && !waits_for_us && self.muted.is_none() && !self.frames.is_waiting()).then_some(Closed::Idle)
     }
 
     fn is_reading(&self) -> bool {
         matches!(self.input, Input::Open)
+            && self.muted.is_none()
             && self.in_flight < self.limits.max_in_flight
             && self.outbox.memory_bytes() < MAX_UNSENT_BYTES
     }

@@ -24,7 +24,7 @@ pub use budget::MemoryBudget;
 pub use config::ListenerConfig;
 pub use error::NetError;
 pub use frame::Frame;
-pub use limits::ConnectionLimits;
+pub use limits::{ConnectionLimits, ConnectionSettings, ListenerLimits};
 pub use listener::{Listener, ListenerHandle};
 pub use response::{FileSource, Part, Response};
 pub use service::{ConnectionInfo, Outcome, ResponseFuture, Service};

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tracing::{debug, info, warn};
 
 use crate::connection::{Closed, Connection, Phase};
-use crate::limits::ConnectionPermit;
+use crate::limits::{ConnectionPermit, Refused};
 use crate::service::{ConnectionInfo, Service};
 use crate::stats::{ListenerStats, add};
 use crate::stream::Stream;
@@ -168,8 +168,9 @@ async fn accept<S: Service>(
 ) {
     loop {
         let connection = async {
+            let accepted = socket.accept().await?;
             shared.room().await;
-            socket.accept().await
+            io::Result::Ok(accepted)
         };
         let accepted = tokio::select! {
             biased;
@@ -199,15 +200,14 @@ impl Drop for Open {
 }
 
 impl Shared {
-    /// Waits until a connection more is allowed.
+    /// Waits until the connection that has come may be taken: the listener takes no other one meanwhile.
     async fn room(&self) {
+        tokio::time::sleep(self.limits.arrive(&self.config.name, self.config.protected)).await;
         let mut told = false;
         loop {
             let mut freed = pin!(self.limits.freed());
             freed.as_mut().enable();
-            let listener_full =
-                self.config.max_connections.is_some_and(|max| self.stats.open() >= max as u64);
-            if !listener_full && (self.config.protected || !self.limits.is_full()) {
+            if self.limits.has_room(&self.config.name, self.config.protected) {
                 return;
             }
             if !told {
@@ -229,10 +229,24 @@ impl Shared {
         service: &Arc<S>,
         phase: &watch::Receiver<Phase>,
     ) {
-        let Some(permit) = self.limits.admit(peer.ip()) else {
-            add(&self.stats.refused, 1);
-            info!(listener = %self.config.name, peer = %peer.ip(), "refused: max.connections.per.ip is reached");
-            return;
+        let permit = match self.limits.admit(&self.config.name, peer.ip(), self.config.protected) {
+            Ok(permit) => permit,
+            Err(Refused::TooMany) => {
+                add(&self.stats.refused, 1);
+                info!(listener = %self.config.name, peer = %peer.ip(), "refused: max.connections.per.ip is reached");
+                return;
+            }
+            Err(Refused::TooFast(pause)) => {
+                add(&self.stats.throttled, 1);
+                debug!(listener = %self.config.name, peer = %peer.ip(), ?pause, "refused: connection_creation_rate is exceeded");
+                let mut phase = phase.clone();
+                tokio::spawn(async move {
+                    // Closed when the pause is over, so that the client does not come again at once.
+                    _ = tokio::time::timeout(pause, phase.changed()).await;
+                    drop(stream);
+                });
+                return;
+            }
         };
         let local = match self.tune(&stream).and_then(|()| stream.local_addr()) {
             Ok(local) => local,
@@ -242,6 +256,7 @@ impl Shared {
             }
         };
         add(&self.stats.accepted, 1);
+        let activity = Arc::clone(&permit.activity);
         let open = Open { stats: Arc::clone(&self.stats), _permit: permit };
         let id = NEXT_CONNECTION.fetch_add(1, Ordering::Relaxed);
         let info = ConnectionInfo { id, listener: Arc::clone(&self.config.name), peer, local };
@@ -253,6 +268,7 @@ impl Shared {
             Arc::clone(service),
             &self.config,
             self.budget.clone(),
+            activity,
             Arc::clone(&self.stats),
         );
         let phase = phase.clone();
@@ -285,6 +301,10 @@ fn report(connection: &ConnectionInfo, closed: &Closed, stats: &ListenerStats) {
         Closed::Idle => {
             add(&stats.idle_closed, 1);
             debug!(%connection, %listener, reason = %closed, "connection closed");
+        }
+        Closed::Evicted => {
+            add(&stats.evicted, 1);
+            info!(%connection, %listener, reason = %closed, "connection closed");
         }
         Closed::Stalled | Closed::Service(_) | Closed::Aborted => {
             info!(%connection, %listener, reason = %closed, "connection closed");

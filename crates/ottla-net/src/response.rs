@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use smallvec::{SmallVec, smallvec};
@@ -77,12 +78,13 @@ impl fmt::Debug for Part {
 pub struct Response {
     pub(crate) parts: SmallVec<[Part; 1]>,
     pub(crate) last: bool,
+    pub(crate) mute: Duration,
 }
 
 impl Response {
     /// A response of these parts, one after the other.
     pub fn from_parts(parts: impl IntoIterator<Item = Part>) -> Self {
-        Self { parts: parts.into_iter().filter(|part| !part.is_empty()).collect(), last: false }
+        Self { parts: parts.into_iter().filter(|part| !part.is_empty()).collect(), ..Self::default() }
     }
 
     /// Appends a part.
@@ -96,6 +98,13 @@ impl Response {
     #[must_use]
     pub fn closing(mut self) -> Self {
         self.last = true;
+        self
+    }
+
+    /// No request of the connection is read for this time, from when the response is on its way (KIP-219).
+    #[must_use]
+    pub fn muting(mut self, time: Duration) -> Self {
+        self.mute = time;
         self
     }
 
@@ -117,7 +126,7 @@ impl Response {
 
 impl From<Bytes> for Response {
     fn from(bytes: Bytes) -> Self {
-        Self { parts: smallvec![Part::Bytes(bytes)], last: false }
+        Self { parts: smallvec![Part::Bytes(bytes)], ..Self::default() }
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::{Frame, Response};
 
@@ -40,6 +41,8 @@ pub enum Outcome {
     Later(ResponseFuture),
     /// There is no response to this request (Produce with `acks=0`).
     None,
+    /// There is no response, and no request of the connection is read for this time.
+    Pause(Duration),
     /// The connection cannot go on, for this reason (it goes into the log). Responses to earlier requests are still sent.
     Close(Cow<'static, str>),
 }
@@ -68,6 +71,7 @@ impl fmt::Debug for Outcome {
             Self::Ready(response) => f.debug_tuple("Ready").field(response).finish(),
             Self::Later(_) => f.write_str("Later"),
             Self::None => f.write_str("None"),
+            Self::Pause(time) => f.debug_tuple("Pause").field(time).finish(),
             Self::Close(reason) => f.debug_tuple("Close").field(reason).finish(),
         }
     }

@@ -9,6 +9,12 @@ pub struct ListenerStats {
     pub accepted: AtomicU64,
     /// Connections refused by a limit per address.
     pub refused: AtomicU64,
+    /// Connections closed because their address makes too many too fast.
+    pub throttled: AtomicU64,
+    /// Connections closed because there were more than `max.connections`.
+    pub evicted: AtomicU64,
+    /// How often a connection was not read for a while because of a quota.
+    pub muted: AtomicU64,
     /// Connections closed again.
     pub closed: AtomicU64,
     /// Connections closed because nothing moved on them.

@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -328,4 +329,86 @@ async fn a_taken_address_is_named_with_advice() {
     let error =
         Listener::bind(unknown, std::sync::Arc::default(), MemoryBudget::unlimited()).await.unwrap_err();
     assert!(error.to_string().contains("no-such-host.invalid"), "{error}");
+}
+
+#[tokio::test]
+async fn a_muting_response_leaves_at_once_and_the_next_request_waits() {
+    let script = Script::new(None);
+    let listener = serve(config(), &script).await;
+    let mut client = Client::connect(&listener).await;
+    let begin = Instant::now();
+    client.send("mute 700 a").await;
+    client.send("echo b").await;
+    assert_eq!(client.receive().await.unwrap(), b"mute 700 a");
+    assert!(begin.elapsed() < Duration::from_millis(700), "the response does not wait");
+    assert_eq!(client.receive().await.unwrap(), b"echo b");
+    assert!(begin.elapsed() >= Duration::from_millis(700));
+    let begin = Instant::now();
+    client.send("pause 300").await;
+    assert_eq!(client.ask("echo c").await.unwrap(), "echo c");
+    assert!(begin.elapsed() >= Duration::from_millis(300));
+    assert_eq!(listener.stats().muted.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test]
+async fn a_muted_connection_is_neither_idle_nor_in_the_way_of_a_stop() {
+    let script = Script::new(None);
+    let mut config = config();
+    config.max_idle = Some(Duration::from_millis(100));
+    config.frame_stall = Duration::from_millis(100);
+    let listener = serve(config, &script).await;
+    let mut client = Client::connect(&listener).await;
+    let mut other = Client::connect(&listener).await;
+    assert_eq!(client.ask("mute 1000 a").await.unwrap(), "mute 1000 a");
+    assert_eq!(other.ask("mute 600000 a").await.unwrap(), "mute 600000 a");
+    client.0.write_all(&[0, 0]).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    client.0.write_all(b"\0\x06echo b").await.unwrap();
+    assert_eq!(client.receive().await.unwrap(), b"echo b");
+    let begin = Instant::now();
+    assert!(listener.shutdown(Duration::from_secs(20)).await);
+    assert!(begin.elapsed() < Duration::from_secs(10));
+}
+
+#[tokio::test]
+async fn connections_above_a_lowered_limit_are_closed_longest_idle_first() {
+    let script = Script::new(None);
+    let limits = Arc::new(ConnectionLimits::default());
+    let listener = Listener::bind(config(), Arc::clone(&limits), MemoryBudget::unlimited()).await.unwrap();
+    let listener = listener.serve(Arc::clone(&script));
+    let mut old = Client::connect(&listener).await;
+    old.ask("echo a").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let mut new = Client::connect(&listener).await;
+    new.ask("echo b").await.unwrap();
+    limits.update(|settings| settings.max = 1);
+    assert_eq!(old.receive().await, None);
+    assert_eq!(new.ask("echo c").await.unwrap(), "echo c");
+    assert_eq!(listener.stats().evicted.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn an_address_that_connects_too_fast_is_cut_off_after_a_pause() {
+    let script = Script::new(None);
+    let limits = Arc::new(ConnectionLimits::default());
+    limits.set_ip_rates(Some(1.0), std::collections::HashMap::new());
+    let listener = Listener::bind(config(), Arc::clone(&limits), MemoryBudget::unlimited()).await.unwrap();
+    let listener = listener.serve(Arc::clone(&script));
+    let mut clients = Vec::new();
+    for _ in 0..10 {
+        let mut client = Client::connect(&listener).await;
+        client.ask("echo a").await.unwrap();
+        clients.push(client);
+    }
+    let mut refused = 0;
+    for _ in 0..3 {
+        let mut client = Client::connect(&listener).await;
+        // It may be gone before it is asked.
+        _ = client.0.write_all(b"\0\0\0\x06echo b").await;
+        refused += usize::from(client.receive().await.is_none());
+    }
+    assert!(refused >= 1, "ten in ten seconds are allowed, and a little more while this test runs");
+    assert_eq!(listener.stats().throttled.load(Ordering::Relaxed), refused as u64);
+    limits.set_ip_rates(None, std::collections::HashMap::new());
+    assert_eq!(Client::connect(&listener).await.ask("echo a").await.unwrap(), "echo a");
 }

@@ -96,17 +96,50 @@ pub fn encode_response<'a, M: Message<'a>>(
     version: i16,
     correlation_id: i32,
 ) -> Result<Encoded, EncodeError> {
+    encode_throttled_response(response, key, version, correlation_id, 0).map(|(encoded, _)| encoded)
+}
+
+/// What a response says, whatever its message.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ResponseNotes {
+    /// How long its client is throttled: what was asked for, or what the message had if that is more. A version without
+    /// the field does not tell the client.
+    pub throttle_time_ms: i32,
+    /// Every error code in it but 0, in the order of the message.
+    pub error_codes: Vec<i16>,
+}
+
+/// As [`encode_response`], telling the client that it is throttled for at least `throttle_time_ms`.
+///
+/// # Errors
+/// When the response cannot be expressed in that version.
+pub fn encode_throttled_response<'a, M: Message<'a>>(
+    response: &M,
+    key: ApiKey,
+    version: i16,
+    correlation_id: i32,
+    throttle_time_ms: i32,
+) -> Result<(Encoded, ResponseNotes), EncodeError> {
     let header = ResponseHeader { correlation_id };
-    encode_both(|w| {
+    let mut w = write_both(throttle_time_ms, |w| {
         header.write(w, key.response_header_version(version))?;
         response.write(w, version)
-    })
+    })?;
+    let notes = ResponseNotes { throttle_time_ms: w.throttled_ms(), error_codes: w.take_error_codes() };
+    Ok((w.finish(), notes))
 }
 
 fn encode_both(write: impl Fn(&mut Writer) -> Result<(), EncodeError>) -> Result<Encoded, EncodeError> {
-    let mut counter = Writer::counting();
+    write_both(0, write).map(Writer::finish)
+}
+
+fn write_both(
+    throttle_time_ms: i32,
+    write: impl Fn(&mut Writer) -> Result<(), EncodeError>,
+) -> Result<Writer, EncodeError> {
+    let mut counter = Writer::counting().throttling(throttle_time_ms);
     write(&mut counter)?;
-    let mut w = Writer::with_capacity(counter.len());
+    let mut w = Writer::with_capacity(counter.len()).throttling(throttle_time_ms);
     write(&mut w)?;
-    Ok(w.finish())
+    Ok(w)
 }

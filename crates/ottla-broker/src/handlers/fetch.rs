@@ -134,17 +134,17 @@ fn understand(broker: &Broker, request: &Request, message: &FetchRequest<'_>) ->
     let session = (message.session_id, message.session_epoch);
     let context =
         broker.fetch_sessions.context(clock::now_ms(), session, uses_topic_ids, wanted, &forgotten)?;
+    let is_replica = replica_id(message, request.api_version) >= 0;
+    let quota_bytes = if is_replica { u32::MAX } else { request.max_fetch_bytes() };
     let max_bytes = message.max_bytes.min(broker.fetch_max_bytes());
+    let max_bytes = u32::try_from(max_bytes).unwrap_or(0).min(quota_bytes);
     Ok(Wanted {
         uses_topic_ids,
         session_id: message.session_id,
         context,
-        limits: Limits {
-            max_bytes: u32::try_from(max_bytes).unwrap_or(0),
-            read_committed: message.isolation_level == 1,
-            is_replica: replica_id(message, request.api_version) >= 0,
-        },
-        min_bytes: u64::try_from(message.min_bytes).unwrap_or(0),
+        limits: Limits { max_bytes, read_committed: message.isolation_level == 1, is_replica },
+        // Waiting for more than can come would be in vain.
+        min_bytes: u64::try_from(message.min_bytes).unwrap_or(0).min(u64::from(max_bytes)),
         max_wait: Duration::from_millis(u64::try_from(message.max_wait_ms).unwrap_or(0)),
     })
 }
@@ -183,6 +183,11 @@ fn respond(broker: &Broker, request: &Request, wanted: &Wanted, mut answers: Vec
         let failed = answers.iter_mut().filter(|answer| answer.error == ErrorCode::KafkaStorageError);
         failed.for_each(|answer| answer.error = ErrorCode::NotLeaderOrFollower);
     }
+    if wanted.limits.is_replica {
+        request.exempt();
+    } else if request.is_fetch_throttled(size_of(&answers)) {
+        return request.reply(&throttled(wanted));
+    }
     let session_id = match &wanted.context {
         FetchContext::Sessionless(_) => NO_SESSION,
         FetchContext::Incremental { id, .. } => *id,
@@ -211,6 +216,24 @@ fn respond(broker: &Broker, request: &Request, wanted: &Wanted, mut answers: Vec
         "an incremental response keeps its session"
     );
     request.reply_with_files(&response, files)
+}
+
+/// About what a response takes: record data, and what is told of each partition.
+fn size_of(answers: &[Answer]) -> u64 {
+    const HEAD_BYTES: u64 = 24;
+    const PARTITION_BYTES: u64 = 44;
+    let partition = |answer: &Answer| u64::from(answer.len()) + PARTITION_BYTES;
+    HEAD_BYTES + answers.iter().map(partition).sum::<u64>()
+}
+
+/// The response to a client that is above its quota: empty, it comes again after the pause. A session is neither begun nor
+/// moved on.
+fn throttled(wanted: &Wanted) -> FetchResponse<'static> {
+    let session_id = match &wanted.context {
+        FetchContext::Incremental { id, .. } => *id,
+        FetchContext::Sessionless(_) | FetchContext::Full(_) => NO_SESSION,
+    };
+    FetchResponse { session_id, ..FetchResponse::default() }
 }
 
 /// Version 16: where the leader is, for partitions that this broker does not lead (KIP-951).

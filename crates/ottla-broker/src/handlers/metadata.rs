@@ -54,7 +54,10 @@ pub(crate) fn handle(broker: &Arc<Broker>, request: Request) -> Outcome {
         _ => image.topics().iter().map(|topic| answer.known(topic)).collect(),
     };
     let to_create = std::mem::take(&mut answer.to_create);
-    broker.create_topics_in_background(to_create);
+    if !to_create.is_empty() {
+        // What a client makes come into being is charged as strictly as what it asks for.
+        broker.create_topics_in_background(to_create, &request.mutation_quota(0));
+    }
     let brokers = broker.endpoints(&image, &request.session.connection.listener);
     request.reply(&MetadataResponse {
         brokers: brokers

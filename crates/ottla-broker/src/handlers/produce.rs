@@ -161,7 +161,7 @@ pub(crate) fn handle(broker: &Arc<Broker>, mut request: Request) -> Outcome {
                 "a Produce with acks=0 failed with {}",
                 ErrorCode::from_code(failed.error_code).name()
             )),
-            None => Outcome::None,
+            None => request.finish_silently(),
         };
     }
     add_leader_hints(broker, &image, &request, &mut response);

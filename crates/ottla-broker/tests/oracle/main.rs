@@ -14,6 +14,7 @@ mod malformed;
 mod members;
 mod offsets;
 mod produce;
+mod quotas;
 mod requests;
 mod rules;
 mod servers;
@@ -36,6 +37,7 @@ const SCRIPTS: &[(&str, Script)] = &[
     ("offsets", offsets::script),
     ("groups", groups::script),
     ("members", members::script),
+    ("quotas", quotas::script),
     ("malformed", malformed::script),
 ];
 

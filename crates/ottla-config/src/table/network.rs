@@ -13,13 +13,13 @@ area! { Broker "Network"
         "Which security protocol each listener name stands for, as `NAME:PROTOCOL` pairs.";
     "listeners": List "PLAINTEXT://:9092", NonEmptyUniqueList, High, PerBroker, Yes,
         "Addresses on which the node listens, as `NAME://host:port`; without a host, on all interfaces.";
-    "max.connection.creation.rate": Int "2147483647", AtLeast(0), Medium, ClusterWide, Later,
+    "max.connection.creation.rate": Int "2147483647", AtLeast(0), Medium, ClusterWide, Yes,
         "New connections per second that the broker accepts.";
     "max.connections": Int "2147483647", AtLeast(0), Medium, ClusterWide, Yes,
         "Connections open at the same time.";
     "max.connections.per.ip": Int "2147483647", AtLeast(0), Medium, ClusterWide, Yes,
         "Connections open at the same time from one address.";
-    "max.connections.per.ip.overrides": String "", Any, Medium, ClusterWide, Later,
+    "max.connections.per.ip.overrides": String "", Any, Medium, ClusterWide, Yes,
         "Other limits for some addresses, as `host:count` pairs.";
     "num.io.threads": Int "8", AtLeast(1), High, ClusterWide, Nothing,
         "Request handler threads. The runtime sizes itself by the cores.";

@@ -9,9 +9,9 @@ area! { Broker "Quotas and metrics"
         "Length of one such window.";
     "client.quota.callback.class": Class null, Any, Low, ReadOnly, Nothing,
         "Java class that decides client quotas. Java plug-ins cannot be loaded here.";
-    "controller.quota.window.num": Int "11", AtLeast(1), Low, ReadOnly, Later,
+    "controller.quota.window.num": Int "11", AtLeast(1), Low, ReadOnly, Yes,
         "Windows over which controller mutations are measured.";
-    "controller.quota.window.size.seconds": Int "1", AtLeast(1), Low, ReadOnly, Later,
+    "controller.quota.window.size.seconds": Int "1", AtLeast(1), Low, ReadOnly, Yes,
         "Length of one such window.";
     "follower.replication.throttled.rate": Long "9223372036854775807", AtLeast(0), Medium, DynamicOnly, Later,
         "Bytes per second that throttled replicas of this broker fetch as followers.";
@@ -29,9 +29,9 @@ area! { Broker "Quotas and metrics"
         "Which Java metrics are recorded.";
     "metrics.sample.window.ms": Long "30000", AtLeast(1), Low, ReadOnly, Later,
         "Time that one sample of a metric covers.";
-    "quota.window.num": Int "11", AtLeast(1), Low, ReadOnly, Later,
+    "quota.window.num": Int "11", AtLeast(1), Low, ReadOnly, Yes,
         "Windows over which client quotas are measured.";
-    "quota.window.size.seconds": Int "1", AtLeast(1), Low, ReadOnly, Later,
+    "quota.window.size.seconds": Int "1", AtLeast(1), Low, ReadOnly, Yes,
         "Length of one such window.";
     "replica.alter.log.dirs.io.max.bytes.per.second": Long "9223372036854775807", AtLeast(0), Medium, DynamicOnly, Later,
         "Bytes per second for moving replicas between log directories.";

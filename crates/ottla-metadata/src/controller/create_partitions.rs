@@ -8,7 +8,7 @@ use ottla_protocol::messages::create_partitions_response::{
     CreatePartitionsResponse, CreatePartitionsTopicResult,
 };
 
-use super::{Controller, Decision, MAX_PARTITIONS_PER_REQUEST, placement};
+use super::{ChargePartitions, Controller, Decision, MAX_PARTITIONS_PER_REQUEST, placement};
 use crate::record::VersionedRecord;
 use crate::{ApiError, Random};
 
@@ -18,6 +18,7 @@ impl Controller {
         &self,
         request: &CreatePartitionsRequest<'_>,
         random: &mut Random,
+        charge: ChargePartitions<'_>,
     ) -> Decision<CreatePartitionsResponse<'static>> {
         let mut seen = BTreeSet::new();
         let again = request.topics.iter().filter(|topic| !seen.insert(topic.name.as_ref()));
@@ -36,7 +37,7 @@ impl Controller {
             duplicates.iter().map(|name| result(name, Err(duplicate.clone()))).collect();
         let mut records = Vec::new();
         for topic in wanted {
-            let added = self.add_partitions(topic, random);
+            let added = self.add_partitions(topic, random, charge);
             results.push(result(&topic.name, added.map(|added| records.extend(added))));
         }
         let decision = Decision::atomic(records, CreatePartitionsResponse { results, ..Default::default() });
@@ -56,6 +57,7 @@ impl Controller {
         &self,
         request: &CreatePartitionsTopic<'_>,
         random: &mut Random,
+        charge: ChargePartitions<'_>,
     ) -> Result<Vec<VersionedRecord>, ApiError> {
         let version = self.version()?;
         let name = request.name.as_ref();
@@ -74,18 +76,21 @@ impl Controller {
             return Err(ApiError::new(ErrorCode::InvalidPartitions, text));
         }
         let additional = count - have;
+        if let Some(assignments) = &request.assignments
+            && assignments.len() != additional
+        {
+            let text = format!(
+                "Attempted to add {additional} additional partition(s), but only {} assignment(s) were specified.",
+                assignments.len()
+            );
+            return Err(ApiError::new(ErrorCode::InvalidReplicaAssignment, text));
+        }
+        charge(additional)?;
         let first = topic.partitions.values().next().ok_or(ErrorCode::UnknownServerError)?;
         let factor = first.replicas.len();
         let start = i32::try_from(have).map_err(|_| ErrorCode::InvalidPartitions)?;
         let mut partitions = Vec::with_capacity(additional);
         if let Some(assignments) = &request.assignments {
-            if assignments.len() != additional {
-                let text = format!(
-                    "Attempted to add {additional} additional partition(s), but only {} assignment(s) were specified.",
-                    assignments.len()
-                );
-                return Err(ApiError::new(ErrorCode::InvalidReplicaAssignment, text));
-            }
             for (index, assignment) in (start..).zip(assignments) {
                 let replicas = self.check_manual_assignment(&assignment.broker_ids, Some(factor))?;
                 let isr = self.active_of_manual(&replicas, index)?;

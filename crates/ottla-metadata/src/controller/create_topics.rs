@@ -11,7 +11,7 @@ use ottla_protocol::messages::create_topics_response::{
 };
 use ottla_types::{TopicError, TopicName, Uuid};
 
-use super::{Controller, Decision, MAX_PARTITIONS_PER_REQUEST, placement};
+use super::{ChargePartitions, Controller, Decision, MAX_PARTITIONS_PER_REQUEST, placement};
 use crate::features::MetadataVersion;
 use crate::image::{ConfigResource, Partition};
 use crate::record::VersionedRecord;
@@ -27,6 +27,7 @@ impl Controller {
         &self,
         request: &CreateTopicsRequest<'_>,
         random: &mut Random,
+        charge: ChargePartitions<'_>,
     ) -> Decision<CreateTopicsResponse<'static>> {
         let refuse_all = |error: &ApiError| {
             let topics = request.topics.iter().map(|topic| refused(&topic.name, error)).collect();
@@ -50,7 +51,7 @@ impl Controller {
         let mut response = CreateTopicsResponse::default();
         let config = self.current_config();
         for topic in wanted {
-            let result = self.create_topic(version, topic, &config, random, &mut records);
+            let result = self.create_topic(version, topic, &config, random, &mut records, charge);
             response.topics.push(result.unwrap_or_else(|error| refused(&topic.name, &error)));
         }
         let duplicate = ApiError::new(ErrorCode::InvalidRequest, "Duplicate topic name.");
@@ -81,6 +82,7 @@ impl Controller {
         config: &BrokerConfig,
         random: &mut Random,
         records: &mut Vec<VersionedRecord>,
+        charge: ChargePartitions<'_>,
     ) -> Result<CreatableTopicResult<'static>, ApiError> {
         self.check_new_name(&topic.name)?;
         let overrides = creation_configs(topic)?;
@@ -91,6 +93,7 @@ impl Controller {
         } else {
             self.assign_topic(version, topic)?
         };
+        charge(partitions.len())?;
         let topic_id = random.uuid();
         records.push(VersionedRecord::new(TopicRecord { name: topic.name.to_string().into(), topic_id }, 0));
         records.extend(config_records);

@@ -8,7 +8,7 @@ use ottla_protocol::messages::delete_topics_response::{DeletableTopicResult, Del
 use ottla_protocol::messages::remove_topic_record::RemoveTopicRecord;
 use ottla_types::Uuid;
 
-use super::{Context, Controller, Decision};
+use super::{ChargePartitions, Context, Controller, Decision};
 use crate::ApiError;
 use crate::record::VersionedRecord;
 
@@ -32,6 +32,7 @@ impl Controller {
         context: &Context,
         request: &DeleteTopicsRequest<'_>,
         access: &dyn Fn(&str) -> TopicAccess,
+        charge: ChargePartitions<'_>,
     ) -> Decision<DeleteTopicsResponse<'static>> {
         if !self.settings.delete_topic_enable {
             let old = context.api_version < 3;
@@ -44,8 +45,12 @@ impl Controller {
         self.resolve_names(&names, access, &mut chosen, &mut results);
         let mut records = Vec::new();
         for (id, name) in chosen {
-            records.push(VersionedRecord::new(RemoveTopicRecord { topic_id: id }, 0));
-            results.push(result(Some(&name), id, None));
+            let partitions = self.image.topics().by_id(id).map_or(0, |topic| topic.partitions.len());
+            let charged = charge(partitions);
+            if charged.is_ok() {
+                records.push(VersionedRecord::new(RemoveTopicRecord { topic_id: id }, 0));
+            }
+            results.push(result(Some(&name), id, charged.err()));
         }
         let response = DeleteTopicsResponse { responses: results, ..DeleteTopicsResponse::default() };
         Decision::atomic(records, response)

@@ -15,9 +15,11 @@
 //!    [`Controller::elect_unclean_leaders`] at their intervals.
 //! 5. After a failed append or a lost leadership: drop the controller and start at 1.
 //!
-//! A reply never has a throttle time: quotas are the shell's.
+//! A reply never has a throttle time: quotas are the shell's. Requests that make or delete partitions ask
+//! [`ChargePartitions`] for each topic.
 
 mod activation;
+mod alter_client_quotas;
 mod alter_configs;
 mod alter_partition;
 mod assignment;
@@ -58,6 +60,17 @@ use crate::{ApiError, ReplayError};
 
 /// Most records of an atomic decision; larger decisions are split into batches of this size.
 pub const MAX_RECORDS_PER_BATCH: usize = 10_000;
+
+/// Told how many partitions a request is about to make or delete for a topic; refuses what is beyond a quota (KIP-599).
+pub type ChargePartitions<'a> = &'a mut dyn FnMut(usize) -> Result<(), ApiError>;
+
+/// For requests without a quota.
+///
+/// # Errors
+/// None.
+pub fn free_of_charge(_partitions: usize) -> Result<(), ApiError> {
+    Ok(())
+}
 
 /// Most partitions that one CreateTopics or CreatePartitions request may make.
 const MAX_PARTITIONS_PER_REQUEST: usize = 10_000;

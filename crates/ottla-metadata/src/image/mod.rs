@@ -28,7 +28,7 @@ pub use loader::{Loader, Publication};
 pub use local::{LocalChanges, LocalPartition};
 pub(crate) use partition::ids;
 pub use partition::{LEADER_UNCHANGED, LeaderRecovery, NO_LEADER, Partition, RECOVERY_UNCHANGED};
-pub use quotas::{ProducerIdsImage, QuotaEntity, Quotas, QuotasImage};
+pub use quotas::{CLIENT_ID, IP, ProducerIdsImage, QuotaEntity, Quotas, QuotasImage, USER};
 pub use security::{Acl, AclsImage, DelegationToken, ScramCredential, ScramImage, ScramKey, TokensImage};
 pub use topics::{Topic, TopicsImage};
 

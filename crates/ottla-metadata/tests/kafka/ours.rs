@@ -5,7 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ottla_config::{BrokerConfig, Sources};
-use ottla_metadata::controller::{Context, Controller, Decision, Settings, bootstrap_records};
+use ottla_metadata::controller::{
+    Context, Controller, Decision, Settings, bootstrap_records, free_of_charge,
+};
 use ottla_metadata::features::{MetadataVersion, default_levels, supported_features};
 use ottla_metadata::image::{Loader, MetadataImage};
 use ottla_metadata::{Random, VersionedRecord};
@@ -208,7 +210,7 @@ impl Node {
             .configs
             .push(CreatableTopicConfig { name: "retention.ms".into(), value: Some("777".into()) });
         let request = CreateTopicsRequest { topics, ..Default::default() };
-        let decision = self.controller.create_topics(&request, &mut Random::from_u64(5));
+        let decision = self.controller.create_topics(&request, &mut Random::from_u64(5), &mut free_of_charge);
         let reply = self.take(decision);
         assert!(reply.topics.iter().all(|topic| topic.error_code == 0), "{reply:?}");
         let request = m::allocate_producer_ids_request::AllocateProducerIdsRequest {

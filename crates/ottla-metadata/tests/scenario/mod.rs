@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ottla_config::{BrokerConfig, Sources};
-use ottla_metadata::controller::{Context, Controller, Decision, Settings, TopicAccess, bootstrap_records};
+use ottla_metadata::controller::{
+    Context, Controller, Decision, Settings, TopicAccess, bootstrap_records, free_of_charge,
+};
 use ottla_metadata::features::{METADATA_VERSION, default_levels, supported_features};
 use ottla_metadata::image::{Loader, MetadataImage};
 use ottla_metadata::{Random, features::MetadataVersion};
@@ -308,7 +310,7 @@ impl Cluster {
             }
             request.topics.push(topic);
         }
-        let decision = self.controller.create_topics(&request, &mut self.random);
+        let decision = self.controller.create_topics(&request, &mut self.random, &mut free_of_charge);
         self.accept(decision, |r| {
             let line = |t: &m::create_topics_response::CreatableTopicResult<'_>| {
                 let mut line =
@@ -338,7 +340,8 @@ impl Cluster {
         let denied = args.named.get("denied").copied();
         let access =
             |name: &str| if Some(name) == denied { TopicAccess::Describe } else { TopicAccess::Delete };
-        let decision = self.controller.delete_topics(&self.context(6), &request, &access);
+        let decision =
+            self.controller.delete_topics(&self.context(6), &request, &access, &mut free_of_charge);
         self.accept(decision, |r| {
             let line = |t: &m::delete_topics_response::DeletableTopicResult<'_>| {
                 let name = t.name.as_deref().unwrap_or("(no name)");
@@ -363,7 +366,7 @@ impl Cluster {
         };
         let topics = args.word(1).split(',').map(topic).collect();
         let request = CreatePartitionsRequest { topics, timeout_ms: 0, validate_only: args.flag("validate") };
-        let decision = self.controller.create_partitions(&request, &mut self.random);
+        let decision = self.controller.create_partitions(&request, &mut self.random, &mut free_of_charge);
         self.accept(decision, |r| {
             let line = |t: &m::create_partitions_response::CreatePartitionsTopicResult<'_>| {
                 format!("{}: {}", t.name, show::error(t.error_code, t.error_message.as_deref()))

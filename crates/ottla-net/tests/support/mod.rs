@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 
 /// Requests are `verb argument`:
 /// `echo text`; `sleep ms text`; `gate text` (waits until [`Script::gate`] has a permit); `silent`; `close`; `last text`;
-/// `panic`; `file offset len`; `slowfile offset len` (no descriptor); anything else holds its frame until the gate opens and
+/// `mute ms text`, `pause ms` (not read for that long after it); `panic`; `file offset len`; `slowfile offset len` (no descriptor); anything else holds its frame until the gate opens and
 /// answers with its length.
 pub struct Script {
     pub gate: Arc<Semaphore>,
@@ -82,6 +82,11 @@ impl Service for Script {
             ["silent", ..] => Outcome::None,
             ["close", ..] => Outcome::close("as asked"),
             ["last", ..] => Outcome::Ready(Response::from(frame.to_vec()).closing()),
+            ["mute", ms, ..] => {
+                let time = Duration::from_millis(ms.parse().unwrap());
+                Outcome::Ready(Response::from(frame.to_vec()).muting(time))
+            }
+            ["pause", ms] => Outcome::Pause(Duration::from_millis(ms.parse().unwrap())),
             ["panic", ..] => panic!("as asked"),
             [kind @ ("file" | "slowfile"), offset, len] => Response::from_parts([
                 Part::Bytes(Bytes::from_static(b"<")),

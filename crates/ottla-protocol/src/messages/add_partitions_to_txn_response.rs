@@ -29,9 +29,9 @@ impl<'a> Element<'a> for AddPartitionsToTxnResponse<'a> {
 
     fn write_to(&self, w: &mut Writer) {
         let v = w.version();
-        w.i32(self.throttle_time_ms);
+        w.throttle_time_ms(self.throttle_time_ms);
         if v >= 4 {
-            w.i16(self.error_code);
+            w.error_code(self.error_code);
         }
         if v >= 4 {
             w.array(&self.results_by_transaction);

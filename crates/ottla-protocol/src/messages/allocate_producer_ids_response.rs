@@ -27,8 +27,8 @@ impl<'a> Element<'a> for AllocateProducerIdsResponse {
     }
 
     fn write_to(&self, w: &mut Writer) {
-        w.i32(self.throttle_time_ms);
-        w.i16(self.error_code);
+        w.throttle_time_ms(self.throttle_time_ms);
+        w.error_code(self.error_code);
         w.i64(self.producer_id_start);
         w.i32(self.producer_id_len);
         w.no_tags();

@@ -20,7 +20,7 @@ impl<'a> Element<'a> for AlterClientQuotasResponse<'a> {
     }
 
     fn write_to(&self, w: &mut Writer) {
-        w.i32(self.throttle_time_ms);
+        w.throttle_time_ms(self.throttle_time_ms);
         w.array(&self.entries);
         w.no_tags();
     }
@@ -56,7 +56,7 @@ impl<'a> Element<'a> for EntryData<'a> {
     }
 
     fn write_to(&self, w: &mut Writer) {
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), true);
         w.array(&self.entity);
         w.no_tags();

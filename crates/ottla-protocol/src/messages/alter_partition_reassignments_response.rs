@@ -43,11 +43,11 @@ impl<'a> Element<'a> for AlterPartitionReassignmentsResponse<'a> {
 
     fn write_to(&self, w: &mut Writer) {
         let v = w.version();
-        w.i32(self.throttle_time_ms);
+        w.throttle_time_ms(self.throttle_time_ms);
         if v >= 1 {
             w.bool(self.allow_replication_factor_change);
         }
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), true);
         w.array(&self.responses);
         w.no_tags();
@@ -109,7 +109,7 @@ impl<'a> Element<'a> for ReassignablePartitionResponse<'a> {
 
     fn write_to(&self, w: &mut Writer) {
         w.i32(self.partition_index);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), true);
         w.no_tags();
     }

@@ -21,8 +21,8 @@ impl<'a> Element<'a> for AlterPartitionResponse {
     }
 
     fn write_to(&self, w: &mut Writer) {
-        w.i32(self.throttle_time_ms);
-        w.i16(self.error_code);
+        w.throttle_time_ms(self.throttle_time_ms);
+        w.error_code(self.error_code);
         w.array(&self.topics);
         w.no_tags();
     }
@@ -88,7 +88,7 @@ impl<'a> Element<'a> for PartitionData {
 
     fn write_to(&self, w: &mut Writer) {
         w.i32(self.partition_index);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.i32(self.leader_id);
         w.i32(self.leader_epoch);
         w.array(&self.isr);

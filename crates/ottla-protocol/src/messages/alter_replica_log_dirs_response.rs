@@ -20,7 +20,7 @@ impl<'a> Element<'a> for AlterReplicaLogDirsResponse<'a> {
     }
 
     fn write_to(&self, w: &mut Writer) {
-        w.i32(self.throttle_time_ms);
+        w.throttle_time_ms(self.throttle_time_ms);
         w.array(&self.results);
         w.no_tags();
     }
@@ -73,7 +73,7 @@ impl<'a> Element<'a> for AlterReplicaLogDirPartitionResult {
 
     fn write_to(&self, w: &mut Writer) {
         w.i32(self.partition_index);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.no_tags();
     }
 }

@@ -58,10 +58,10 @@ impl<'a> Element<'a> for ApiVersionsResponse<'a> {
 
     fn write_to(&self, w: &mut Writer) {
         let v = w.version();
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.array(&self.api_keys);
         if v >= 1 {
-            w.i32(self.throttle_time_ms);
+            w.throttle_time_ms(self.throttle_time_ms);
         }
         let mut tags = w.tags();
         if v >= 3 && !self.supported_features.is_empty() {

@@ -21,8 +21,8 @@ impl<'a> Element<'a> for AssignReplicasToDirsResponse {
     }
 
     fn write_to(&self, w: &mut Writer) {
-        w.i32(self.throttle_time_ms);
-        w.i16(self.error_code);
+        w.throttle_time_ms(self.throttle_time_ms);
+        w.error_code(self.error_code);
         w.array(&self.directories);
         w.no_tags();
     }
@@ -98,7 +98,7 @@ impl<'a> Element<'a> for PartitionData {
 
     fn write_to(&self, w: &mut Writer) {
         w.i32(self.partition_index);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.no_tags();
     }
 }

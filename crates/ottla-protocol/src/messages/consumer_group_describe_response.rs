@@ -20,7 +20,7 @@ impl<'a> Element<'a> for ConsumerGroupDescribeResponse<'a> {
     }
 
     fn write_to(&self, w: &mut Writer) {
-        w.i32(self.throttle_time_ms);
+        w.throttle_time_ms(self.throttle_time_ms);
         w.array(&self.groups);
         w.no_tags();
     }
@@ -82,7 +82,7 @@ impl<'a> Element<'a> for DescribedGroup<'a> {
     }
 
     fn write_to(&self, w: &mut Writer) {
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), true);
         w.string(&self.group_id);
         w.string(&self.group_state);

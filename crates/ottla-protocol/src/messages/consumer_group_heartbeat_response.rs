@@ -33,8 +33,8 @@ impl<'a> Element<'a> for ConsumerGroupHeartbeatResponse<'a> {
     }
 
     fn write_to(&self, w: &mut Writer) {
-        w.i32(self.throttle_time_ms);
-        w.i16(self.error_code);
+        w.throttle_time_ms(self.throttle_time_ms);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), true);
         w.nullable_string(self.member_id.as_deref(), true);
         w.i32(self.member_epoch);

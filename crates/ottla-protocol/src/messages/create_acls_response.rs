@@ -20,7 +20,7 @@ impl<'a> Element<'a> for CreateAclsResponse<'a> {
     }
 
     fn write_to(&self, w: &mut Writer) {
-        w.i32(self.throttle_time_ms);
+        w.throttle_time_ms(self.throttle_time_ms);
         w.array(&self.results);
         w.no_tags();
     }
@@ -55,7 +55,7 @@ impl<'a> Element<'a> for AclCreationResult<'a> {
     }
 
     fn write_to(&self, w: &mut Writer) {
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), true);
         w.no_tags();
     }

@@ -43,7 +43,7 @@ impl<'a> Element<'a> for CreateDelegationTokenResponse<'a> {
 
     fn write_to(&self, w: &mut Writer) {
         let v = w.version();
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.string(&self.principal_type);
         w.string(&self.principal_name);
         if v >= 3 {
@@ -61,7 +61,7 @@ impl<'a> Element<'a> for CreateDelegationTokenResponse<'a> {
         w.i64(self.max_timestamp_ms);
         w.string(&self.token_id);
         w.bytes(&self.hmac);
-        w.i32(self.throttle_time_ms);
+        w.throttle_time_ms(self.throttle_time_ms);
         w.no_tags();
     }
 }

@@ -20,7 +20,7 @@ impl<'a> Element<'a> for CreatePartitionsResponse<'a> {
     }
 
     fn write_to(&self, w: &mut Writer) {
-        w.i32(self.throttle_time_ms);
+        w.throttle_time_ms(self.throttle_time_ms);
         w.array(&self.results);
         w.no_tags();
     }
@@ -51,7 +51,7 @@ impl<'a> Element<'a> for CreatePartitionsTopicResult<'a> {
 
     fn write_to(&self, w: &mut Writer) {
         w.string(&self.name);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), true);
         w.no_tags();
     }

@@ -20,7 +20,7 @@ impl<'a> Element<'a> for CreateTopicsResponse<'a> {
     }
 
     fn write_to(&self, w: &mut Writer) {
-        w.i32(self.throttle_time_ms);
+        w.throttle_time_ms(self.throttle_time_ms);
         w.array(&self.topics);
         w.no_tags();
     }
@@ -91,7 +91,7 @@ impl<'a> Element<'a> for CreatableTopicResult<'a> {
         if v >= 7 {
             w.uuid(self.topic_id);
         }
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), true);
         if v >= 5 {
             w.i32(self.num_partitions);

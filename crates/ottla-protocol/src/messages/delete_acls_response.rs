@@ -20,7 +20,7 @@ impl<'a> Element<'a> for DeleteAclsResponse<'a> {
     }
 
     fn write_to(&self, w: &mut Writer) {
-        w.i32(self.throttle_time_ms);
+        w.throttle_time_ms(self.throttle_time_ms);
         w.array(&self.filter_results);
         w.no_tags();
     }
@@ -57,7 +57,7 @@ impl<'a> Element<'a> for DeleteAclsFilterResult<'a> {
     }
 
     fn write_to(&self, w: &mut Writer) {
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), true);
         w.array(&self.matching_acls);
         w.no_tags();
@@ -114,7 +114,7 @@ impl<'a> Element<'a> for DeleteAclsMatchingAcl<'a> {
     }
 
     fn write_to(&self, w: &mut Writer) {
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), true);
         w.i8(self.resource_type);
         w.string(&self.resource_name);

@@ -20,7 +20,7 @@ impl<'a> Element<'a> for DeleteGroupsResponse<'a> {
     }
 
     fn write_to(&self, w: &mut Writer) {
-        w.i32(self.throttle_time_ms);
+        w.throttle_time_ms(self.throttle_time_ms);
         w.array(&self.results);
         w.no_tags();
     }
@@ -57,7 +57,7 @@ impl<'a> Element<'a> for DeletableGroupResult<'a> {
     fn write_to(&self, w: &mut Writer) {
         let v = w.version();
         w.string(&self.group_id);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         if v >= 3 {
             w.nullable_string(self.error_message.as_deref(), true);
         }

@@ -27,8 +27,8 @@ impl<'a> Element<'a> for DeleteShareGroupOffsetsResponse<'a> {
     }
 
     fn write_to(&self, w: &mut Writer) {
-        w.i32(self.throttle_time_ms);
-        w.i16(self.error_code);
+        w.throttle_time_ms(self.throttle_time_ms);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), true);
         w.array(&self.responses);
         w.no_tags();
@@ -67,7 +67,7 @@ impl<'a> Element<'a> for DeleteShareGroupOffsetsResponseTopic<'a> {
     fn write_to(&self, w: &mut Writer) {
         w.string(&self.topic_name);
         w.uuid(self.topic_id);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), true);
         w.no_tags();
     }

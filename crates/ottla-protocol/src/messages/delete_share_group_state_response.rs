@@ -72,7 +72,7 @@ impl<'a> Element<'a> for PartitionResult<'a> {
 
     fn write_to(&self, w: &mut Writer) {
         w.i32(self.partition);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), true);
         w.no_tags();
     }

@@ -20,7 +20,7 @@ impl<'a> Element<'a> for DeleteTopicsResponse<'a> {
     }
 
     fn write_to(&self, w: &mut Writer) {
-        w.i32(self.throttle_time_ms);
+        w.throttle_time_ms(self.throttle_time_ms);
         w.array(&self.responses);
         w.no_tags();
     }
@@ -68,7 +68,7 @@ impl<'a> Element<'a> for DeletableTopicResult<'a> {
         if v >= 6 {
             w.uuid(self.topic_id);
         }
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         if v >= 5 {
             w.nullable_string(self.error_message.as_deref(), true);
         }

@@ -38,8 +38,8 @@ impl<'a> Element<'a> for DescribeAclsResponse<'a> {
     }
 
     fn write_to(&self, w: &mut Writer) {
-        w.i32(self.throttle_time_ms);
-        w.i16(self.error_code);
+        w.throttle_time_ms(self.throttle_time_ms);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), true);
         w.array(&self.resources);
         w.no_tags();

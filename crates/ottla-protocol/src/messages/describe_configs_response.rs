@@ -20,7 +20,7 @@ impl<'a> Element<'a> for DescribeConfigsResponse<'a> {
     }
 
     fn write_to(&self, w: &mut Writer) {
-        w.i32(self.throttle_time_ms);
+        w.throttle_time_ms(self.throttle_time_ms);
         w.array(&self.results);
         w.no_tags();
     }
@@ -70,7 +70,7 @@ impl<'a> Element<'a> for DescribeConfigsResult<'a> {
     }
 
     fn write_to(&self, w: &mut Writer) {
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), true);
         w.i8(self.resource_type);
         w.string(&self.resource_name);

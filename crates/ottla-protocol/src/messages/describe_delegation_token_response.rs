@@ -21,9 +21,9 @@ impl<'a> Element<'a> for DescribeDelegationTokenResponse<'a> {
     }
 
     fn write_to(&self, w: &mut Writer) {
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.array(&self.tokens);
-        w.i32(self.throttle_time_ms);
+        w.throttle_time_ms(self.throttle_time_ms);
         w.no_tags();
     }
 }

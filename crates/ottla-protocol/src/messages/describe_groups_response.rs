@@ -23,7 +23,7 @@ impl<'a> Element<'a> for DescribeGroupsResponse<'a> {
     fn write_to(&self, w: &mut Writer) {
         let v = w.version();
         if v >= 1 {
-            w.i32(self.throttle_time_ms);
+            w.throttle_time_ms(self.throttle_time_ms);
         }
         w.array(&self.groups);
         w.no_tags();
@@ -85,7 +85,7 @@ impl<'a> Element<'a> for DescribedGroup<'a> {
 
     fn write_to(&self, w: &mut Writer) {
         let v = w.version();
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         if v >= 6 {
             w.nullable_string(self.error_message.as_deref(), true);
         } else if self.error_message.is_some() {

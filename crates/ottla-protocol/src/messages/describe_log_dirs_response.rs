@@ -27,9 +27,9 @@ impl<'a> Element<'a> for DescribeLogDirsResponse<'a> {
 
     fn write_to(&self, w: &mut Writer) {
         let v = w.version();
-        w.i32(self.throttle_time_ms);
+        w.throttle_time_ms(self.throttle_time_ms);
         if v >= 3 {
-            w.i16(self.error_code);
+            w.error_code(self.error_code);
         }
         w.array(&self.results);
         w.no_tags();
@@ -85,7 +85,7 @@ impl<'a> Element<'a> for DescribeLogDirsResult<'a> {
 
     fn write_to(&self, w: &mut Writer) {
         let v = w.version();
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.string(&self.log_dir);
         w.array(&self.topics);
         if v >= 4 {

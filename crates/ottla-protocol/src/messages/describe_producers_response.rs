@@ -20,7 +20,7 @@ impl<'a> Element<'a> for DescribeProducersResponse<'a> {
     }
 
     fn write_to(&self, w: &mut Writer) {
-        w.i32(self.throttle_time_ms);
+        w.throttle_time_ms(self.throttle_time_ms);
         w.array(&self.topics);
         w.no_tags();
     }
@@ -80,7 +80,7 @@ impl<'a> Element<'a> for PartitionResponse<'a> {
 
     fn write_to(&self, w: &mut Writer) {
         w.i32(self.partition_index);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), true);
         w.array(&self.active_producers);
         w.no_tags();

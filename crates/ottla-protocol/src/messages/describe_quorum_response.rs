@@ -35,7 +35,7 @@ impl<'a> Element<'a> for DescribeQuorumResponse<'a> {
 
     fn write_to(&self, w: &mut Writer) {
         let v = w.version();
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         if v >= 2 {
             w.nullable_string(self.error_message.as_deref(), true);
         }
@@ -128,7 +128,7 @@ impl<'a> Element<'a> for PartitionData<'a> {
     fn write_to(&self, w: &mut Writer) {
         let v = w.version();
         w.i32(self.partition_index);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         if v >= 2 {
             w.nullable_string(self.error_message.as_deref(), true);
         }

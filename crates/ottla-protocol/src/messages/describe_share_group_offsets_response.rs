@@ -20,7 +20,7 @@ impl<'a> Element<'a> for DescribeShareGroupOffsetsResponse<'a> {
     }
 
     fn write_to(&self, w: &mut Writer) {
-        w.i32(self.throttle_time_ms);
+        w.throttle_time_ms(self.throttle_time_ms);
         w.array(&self.groups);
         w.no_tags();
     }
@@ -58,7 +58,7 @@ impl<'a> Element<'a> for DescribeShareGroupOffsetsResponseGroup<'a> {
     fn write_to(&self, w: &mut Writer) {
         w.string(&self.group_id);
         w.array(&self.topics);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), true);
         w.no_tags();
     }
@@ -138,7 +138,7 @@ impl<'a> Element<'a> for DescribeShareGroupOffsetsResponsePartition<'a> {
         if v >= 1 {
             w.i64(self.lag);
         }
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), true);
         w.no_tags();
     }

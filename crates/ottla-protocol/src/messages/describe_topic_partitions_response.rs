@@ -21,7 +21,7 @@ impl<'a> Element<'a> for DescribeTopicPartitionsResponse<'a> {
     }
 
     fn write_to(&self, w: &mut Writer) {
-        w.i32(self.throttle_time_ms);
+        w.throttle_time_ms(self.throttle_time_ms);
         w.array(&self.topics);
         w.nullable_struct(self.next_cursor.as_ref(), true);
         w.no_tags();
@@ -75,7 +75,7 @@ impl<'a> Element<'a> for DescribeTopicPartitionsResponseTopic<'a> {
     }
 
     fn write_to(&self, w: &mut Writer) {
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.name.as_deref(), true);
         w.uuid(self.topic_id);
         w.bool(self.is_internal);
@@ -135,7 +135,7 @@ impl<'a> Element<'a> for DescribeTopicPartitionsResponsePartition {
     }
 
     fn write_to(&self, w: &mut Writer) {
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.i32(self.partition_index);
         w.i32(self.leader_id);
         w.i32(self.leader_epoch);

@@ -20,7 +20,7 @@ impl<'a> Element<'a> for DescribeTransactionsResponse<'a> {
     }
 
     fn write_to(&self, w: &mut Writer) {
-        w.i32(self.throttle_time_ms);
+        w.throttle_time_ms(self.throttle_time_ms);
         w.array(&self.transaction_states);
         w.no_tags();
     }
@@ -64,7 +64,7 @@ impl<'a> Element<'a> for TransactionState<'a> {
     }
 
     fn write_to(&self, w: &mut Writer) {
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.string(&self.transactional_id);
         w.string(&self.transaction_state);
         w.i32(self.transaction_timeout_ms);

@@ -38,8 +38,8 @@ impl<'a> Element<'a> for DescribeUserScramCredentialsResponse<'a> {
     }
 
     fn write_to(&self, w: &mut Writer) {
-        w.i32(self.throttle_time_ms);
-        w.i16(self.error_code);
+        w.throttle_time_ms(self.throttle_time_ms);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), true);
         w.array(&self.results);
         w.no_tags();
@@ -88,7 +88,7 @@ impl<'a> Element<'a> for DescribeUserScramCredentialsResult<'a> {
 
     fn write_to(&self, w: &mut Writer) {
         w.string(&self.user);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), true);
         w.array(&self.credential_infos);
         w.no_tags();

@@ -27,9 +27,9 @@ impl<'a> Element<'a> for ElectLeadersResponse<'a> {
 
     fn write_to(&self, w: &mut Writer) {
         let v = w.version();
-        w.i32(self.throttle_time_ms);
+        w.throttle_time_ms(self.throttle_time_ms);
         if v >= 1 {
-            w.i16(self.error_code);
+            w.error_code(self.error_code);
         } else if self.error_code != 0 {
             w.not_in_version("error_code");
         }
@@ -92,7 +92,7 @@ impl<'a> Element<'a> for PartitionResult<'a> {
 
     fn write_to(&self, w: &mut Writer) {
         w.i32(self.partition_id);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), true);
         w.no_tags();
     }

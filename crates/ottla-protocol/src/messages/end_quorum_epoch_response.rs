@@ -28,7 +28,7 @@ impl<'a> Element<'a> for EndQuorumEpochResponse<'a> {
 
     fn write_to(&self, w: &mut Writer) {
         let v = w.version();
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.array(&self.topics);
         let mut tags = w.tags();
         if !self.node_endpoints.is_empty() {
@@ -93,7 +93,7 @@ impl<'a> Element<'a> for PartitionData {
 
     fn write_to(&self, w: &mut Writer) {
         w.i32(self.partition_index);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.i32(self.leader_id);
         w.i32(self.leader_epoch);
         w.no_tags();

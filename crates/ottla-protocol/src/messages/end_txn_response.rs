@@ -35,8 +35,8 @@ impl<'a> Element<'a> for EndTxnResponse {
 
     fn write_to(&self, w: &mut Writer) {
         let v = w.version();
-        w.i32(self.throttle_time_ms);
-        w.i16(self.error_code);
+        w.throttle_time_ms(self.throttle_time_ms);
+        w.error_code(self.error_code);
         if v >= 5 {
             w.i64(self.producer_id);
         }

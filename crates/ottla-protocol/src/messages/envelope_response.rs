@@ -21,7 +21,7 @@ impl<'a> Element<'a> for EnvelopeResponse<'a> {
 
     fn write_to(&self, w: &mut Writer) {
         w.nullable_bytes(self.response_data.as_deref(), true);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.no_tags();
     }
 }

@@ -38,9 +38,9 @@ impl<'a> Element<'a> for FetchResponse<'a> {
 
     fn write_to(&self, w: &mut Writer) {
         let v = w.version();
-        w.i32(self.throttle_time_ms);
+        w.throttle_time_ms(self.throttle_time_ms);
         if v >= 7 {
-            w.i16(self.error_code);
+            w.error_code(self.error_code);
         }
         if v >= 7 {
             w.i32(self.session_id);
@@ -169,7 +169,7 @@ impl<'a> Element<'a> for PartitionData<'a> {
     fn write_to(&self, w: &mut Writer) {
         let v = w.version();
         w.i32(self.partition_index);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.i64(self.high_watermark);
         w.i64(self.last_stable_offset);
         if v >= 5 {

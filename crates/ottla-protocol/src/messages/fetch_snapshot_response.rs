@@ -35,8 +35,8 @@ impl<'a> Element<'a> for FetchSnapshotResponse<'a> {
 
     fn write_to(&self, w: &mut Writer) {
         let v = w.version();
-        w.i32(self.throttle_time_ms);
-        w.i16(self.error_code);
+        w.throttle_time_ms(self.throttle_time_ms);
+        w.error_code(self.error_code);
         w.array(&self.topics);
         let mut tags = w.tags();
         if !self.node_endpoints.is_empty() {
@@ -117,7 +117,7 @@ impl<'a> Element<'a> for PartitionSnapshot<'a> {
 
     fn write_to(&self, w: &mut Writer) {
         w.i32(self.index);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         self.snapshot_id.write_to(w);
         w.i64(self.size);
         w.i64(self.position);

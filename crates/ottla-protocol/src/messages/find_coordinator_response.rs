@@ -54,10 +54,10 @@ impl<'a> Element<'a> for FindCoordinatorResponse<'a> {
     fn write_to(&self, w: &mut Writer) {
         let v = w.version();
         if v >= 1 {
-            w.i32(self.throttle_time_ms);
+            w.throttle_time_ms(self.throttle_time_ms);
         }
         if v <= 3 {
-            w.i16(self.error_code);
+            w.error_code(self.error_code);
         } else if self.error_code != 0 {
             w.not_in_version("error_code");
         }
@@ -139,7 +139,7 @@ impl<'a> Element<'a> for Coordinator<'a> {
         w.i32(self.node_id);
         w.string(&self.host);
         w.i32(self.port);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), true);
         w.no_tags();
     }

@@ -37,8 +37,8 @@ impl<'a> Element<'a> for GetTelemetrySubscriptionsResponse<'a> {
     }
 
     fn write_to(&self, w: &mut Writer) {
-        w.i32(self.throttle_time_ms);
-        w.i16(self.error_code);
+        w.throttle_time_ms(self.throttle_time_ms);
+        w.error_code(self.error_code);
         w.uuid(self.client_instance_id);
         w.i32(self.subscription_id);
         w.array(&self.accepted_compression_types);

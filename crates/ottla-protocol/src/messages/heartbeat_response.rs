@@ -23,9 +23,9 @@ impl<'a> Element<'a> for HeartbeatResponse {
     fn write_to(&self, w: &mut Writer) {
         let v = w.version();
         if v >= 1 {
-            w.i32(self.throttle_time_ms);
+            w.throttle_time_ms(self.throttle_time_ms);
         }
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.no_tags();
     }
 }

@@ -56,9 +56,9 @@ impl<'a> Element<'a> for JoinGroupResponse<'a> {
     fn write_to(&self, w: &mut Writer) {
         let v = w.version();
         if v >= 2 {
-            w.i32(self.throttle_time_ms);
+            w.throttle_time_ms(self.throttle_time_ms);
         }
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.i32(self.generation_id);
         if v >= 7 {
             w.nullable_string(self.protocol_type.as_deref(), true);

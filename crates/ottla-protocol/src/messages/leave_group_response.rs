@@ -28,9 +28,9 @@ impl<'a> Element<'a> for LeaveGroupResponse<'a> {
     fn write_to(&self, w: &mut Writer) {
         let v = w.version();
         if v >= 1 {
-            w.i32(self.throttle_time_ms);
+            w.throttle_time_ms(self.throttle_time_ms);
         }
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         if v >= 3 {
             w.array(&self.members);
         } else if !self.members.is_empty() {
@@ -73,7 +73,7 @@ impl<'a> Element<'a> for MemberResponse<'a> {
     fn write_to(&self, w: &mut Writer) {
         w.string(&self.member_id);
         w.nullable_string(self.group_instance_id.as_deref(), true);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.no_tags();
     }
 }

@@ -23,7 +23,7 @@ impl<'a> Element<'a> for ListOffsetsResponse<'a> {
     fn write_to(&self, w: &mut Writer) {
         let v = w.version();
         if v >= 2 {
-            w.i32(self.throttle_time_ms);
+            w.throttle_time_ms(self.throttle_time_ms);
         }
         w.array(&self.topics);
         w.no_tags();
@@ -94,7 +94,7 @@ impl<'a> Element<'a> for ListOffsetsPartitionResponse {
     fn write_to(&self, w: &mut Writer) {
         let v = w.version();
         w.i32(self.partition_index);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.i64(self.timestamp);
         w.i64(self.offset);
         if v >= 4 {

@@ -27,8 +27,8 @@ impl<'a> Element<'a> for ListTransactionsResponse<'a> {
     }
 
     fn write_to(&self, w: &mut Writer) {
-        w.i32(self.throttle_time_ms);
-        w.i16(self.error_code);
+        w.throttle_time_ms(self.throttle_time_ms);
+        w.error_code(self.error_code);
         w.array(&self.unknown_state_filters);
         w.array(&self.transaction_states);
         w.no_tags();

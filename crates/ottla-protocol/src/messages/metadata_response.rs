@@ -50,7 +50,7 @@ impl<'a> Element<'a> for MetadataResponse<'a> {
     fn write_to(&self, w: &mut Writer) {
         let v = w.version();
         if v >= 3 {
-            w.i32(self.throttle_time_ms);
+            w.throttle_time_ms(self.throttle_time_ms);
         }
         w.array(&self.brokers);
         if v >= 2 {
@@ -66,7 +66,7 @@ impl<'a> Element<'a> for MetadataResponse<'a> {
             w.not_in_version("cluster_authorized_operations");
         }
         if v >= 13 {
-            w.i16(self.error_code);
+            w.error_code(self.error_code);
         }
         w.no_tags();
     }
@@ -157,7 +157,7 @@ impl<'a> Element<'a> for MetadataResponseTopic<'a> {
 
     fn write_to(&self, w: &mut Writer) {
         let v = w.version();
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.name.as_deref(), v >= 12);
         if v >= 10 {
             w.uuid(self.topic_id);
@@ -221,7 +221,7 @@ impl<'a> Element<'a> for MetadataResponsePartition {
 
     fn write_to(&self, w: &mut Writer) {
         let v = w.version();
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.i32(self.partition_index);
         w.i32(self.leader_id);
         if v >= 7 {

@@ -23,7 +23,7 @@ impl<'a> Element<'a> for OffsetCommitResponse<'a> {
     fn write_to(&self, w: &mut Writer) {
         let v = w.version();
         if v >= 3 {
-            w.i32(self.throttle_time_ms);
+            w.throttle_time_ms(self.throttle_time_ms);
         }
         w.array(&self.topics);
         w.no_tags();
@@ -89,7 +89,7 @@ impl<'a> Element<'a> for OffsetCommitResponsePartition {
 
     fn write_to(&self, w: &mut Writer) {
         w.i32(self.partition_index);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.no_tags();
     }
 }

@@ -19,8 +19,8 @@ impl<'a> Element<'a> for OffsetDeleteResponse<'a> {
     }
 
     fn write_to(&self, w: &mut Writer) {
-        w.i16(self.error_code);
-        w.i32(self.throttle_time_ms);
+        w.error_code(self.error_code);
+        w.throttle_time_ms(self.throttle_time_ms);
         w.array(&self.topics);
     }
 }
@@ -67,6 +67,6 @@ impl<'a> Element<'a> for OffsetDeleteResponsePartition {
 
     fn write_to(&self, w: &mut Writer) {
         w.i32(self.partition_index);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
     }
 }

@@ -30,7 +30,7 @@ impl<'a> Element<'a> for OffsetFetchResponse<'a> {
     fn write_to(&self, w: &mut Writer) {
         let v = w.version();
         if v >= 3 {
-            w.i32(self.throttle_time_ms);
+            w.throttle_time_ms(self.throttle_time_ms);
         }
         if v <= 7 {
             w.array(&self.topics);
@@ -38,7 +38,7 @@ impl<'a> Element<'a> for OffsetFetchResponse<'a> {
             w.not_in_version("topics");
         }
         if (2..=7).contains(&v) {
-            w.i16(self.error_code);
+            w.error_code(self.error_code);
         }
         if v >= 8 {
             w.array(&self.groups);
@@ -124,7 +124,7 @@ impl<'a> Element<'a> for OffsetFetchResponsePartition<'a> {
             w.i32(self.committed_leader_epoch);
         }
         w.nullable_string(self.metadata.as_deref(), true);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.no_tags();
     }
 }
@@ -149,7 +149,7 @@ impl<'a> Element<'a> for OffsetFetchResponseGroup<'a> {
     fn write_to(&self, w: &mut Writer) {
         w.string(&self.group_id);
         w.array(&self.topics);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.no_tags();
     }
 }
@@ -231,7 +231,7 @@ impl<'a> Element<'a> for OffsetFetchResponsePartitions<'a> {
         w.i64(self.committed_offset);
         w.i32(self.committed_leader_epoch);
         w.nullable_string(self.metadata.as_deref(), true);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.no_tags();
     }
 }

@@ -20,7 +20,7 @@ impl<'a> Element<'a> for OffsetForLeaderEpochResponse<'a> {
     }
 
     fn write_to(&self, w: &mut Writer) {
-        w.i32(self.throttle_time_ms);
+        w.throttle_time_ms(self.throttle_time_ms);
         w.array(&self.topics);
         w.no_tags();
     }
@@ -80,7 +80,7 @@ impl<'a> Element<'a> for EpochEndOffset {
     }
 
     fn write_to(&self, w: &mut Writer) {
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.i32(self.partition);
         w.i32(self.leader_epoch);
         w.i64(self.end_offset);

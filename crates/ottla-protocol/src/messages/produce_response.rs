@@ -30,7 +30,7 @@ impl<'a> Element<'a> for ProduceResponse<'a> {
     fn write_to(&self, w: &mut Writer) {
         let v = w.version();
         w.array(&self.responses);
-        w.i32(self.throttle_time_ms);
+        w.throttle_time_ms(self.throttle_time_ms);
         let mut tags = w.tags();
         if !self.node_endpoints.is_empty() {
             if v >= 10 {
@@ -142,7 +142,7 @@ impl<'a> Element<'a> for PartitionProduceResponse<'a> {
     fn write_to(&self, w: &mut Writer) {
         let v = w.version();
         w.i32(self.index);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.i64(self.base_offset);
         w.i64(self.log_append_time_ms);
         if v >= 5 {

@@ -20,8 +20,8 @@ impl<'a> Element<'a> for PushTelemetryResponse {
     }
 
     fn write_to(&self, w: &mut Writer) {
-        w.i32(self.throttle_time_ms);
-        w.i16(self.error_code);
+        w.throttle_time_ms(self.throttle_time_ms);
+        w.error_code(self.error_code);
         w.no_tags();
     }
 }

@@ -100,7 +100,7 @@ impl<'a> Element<'a> for PartitionResult<'a> {
     fn write_to(&self, w: &mut Writer) {
         let v = w.version();
         w.i32(self.partition);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), true);
         w.i32(self.state_epoch);
         w.i32(self.leader_epoch);

@@ -40,7 +40,7 @@ impl<'a> Element<'a> for SaslAuthenticateResponse<'a> {
 
     fn write_to(&self, w: &mut Writer) {
         let v = w.version();
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), true);
         w.bytes(&self.auth_bytes);
         if v >= 1 {

@@ -18,7 +18,7 @@ impl<'a> Element<'a> for SaslHandshakeResponse<'a> {
     }
 
     fn write_to(&self, w: &mut Writer) {
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.array(&self.mechanisms);
     }
 }

@@ -33,8 +33,8 @@ impl<'a> Element<'a> for ShareAcknowledgeResponse<'a> {
 
     fn write_to(&self, w: &mut Writer) {
         let v = w.version();
-        w.i32(self.throttle_time_ms);
-        w.i16(self.error_code);
+        w.throttle_time_ms(self.throttle_time_ms);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), true);
         if v >= 2 {
             w.i32(self.acquisition_lock_timeout_ms);
@@ -99,7 +99,7 @@ impl<'a> Element<'a> for PartitionData<'a> {
 
     fn write_to(&self, w: &mut Writer) {
         w.i32(self.partition_index);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), true);
         self.current_leader.write_to(w);
         w.no_tags();

@@ -31,8 +31,8 @@ impl<'a> Element<'a> for ShareFetchResponse<'a> {
     }
 
     fn write_to(&self, w: &mut Writer) {
-        w.i32(self.throttle_time_ms);
-        w.i16(self.error_code);
+        w.throttle_time_ms(self.throttle_time_ms);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), true);
         w.i32(self.acquisition_lock_timeout_ms);
         w.array(&self.responses);
@@ -103,7 +103,7 @@ impl<'a> Element<'a> for PartitionData<'a> {
 
     fn write_to(&self, w: &mut Writer) {
         w.i32(self.partition_index);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), true);
         w.i16(self.acknowledge_error_code);
         w.nullable_string(self.acknowledge_error_message.as_deref(), true);

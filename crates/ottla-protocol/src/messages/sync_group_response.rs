@@ -32,9 +32,9 @@ impl<'a> Element<'a> for SyncGroupResponse<'a> {
     fn write_to(&self, w: &mut Writer) {
         let v = w.version();
         if v >= 1 {
-            w.i32(self.throttle_time_ms);
+            w.throttle_time_ms(self.throttle_time_ms);
         }
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         if v >= 5 {
             w.nullable_string(self.protocol_type.as_deref(), true);
         }

@@ -20,7 +20,7 @@ impl<'a> Element<'a> for TxnOffsetCommitResponse<'a> {
     }
 
     fn write_to(&self, w: &mut Writer) {
-        w.i32(self.throttle_time_ms);
+        w.throttle_time_ms(self.throttle_time_ms);
         w.array(&self.topics);
         w.no_tags();
     }
@@ -85,7 +85,7 @@ impl<'a> Element<'a> for TxnOffsetCommitResponsePartition {
 
     fn write_to(&self, w: &mut Writer) {
         w.i32(self.partition_index);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.no_tags();
     }
 }

@@ -40,8 +40,8 @@ impl<'a> Element<'a> for UpdateFeaturesResponse<'a> {
 
     fn write_to(&self, w: &mut Writer) {
         let v = w.version();
-        w.i32(self.throttle_time_ms);
-        w.i16(self.error_code);
+        w.throttle_time_ms(self.throttle_time_ms);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), true);
         if v <= 1 {
             w.array(&self.results);
@@ -81,7 +81,7 @@ impl<'a> Element<'a> for UpdatableFeatureResult<'a> {
 
     fn write_to(&self, w: &mut Writer) {
         w.string(&self.feature);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.nullable_string(self.error_message.as_deref(), true);
         w.no_tags();
     }

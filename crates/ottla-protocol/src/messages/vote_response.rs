@@ -29,7 +29,7 @@ impl<'a> Element<'a> for VoteResponse<'a> {
 
     fn write_to(&self, w: &mut Writer) {
         let v = w.version();
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.array(&self.topics);
         let mut tags = w.tags();
         if !self.node_endpoints.is_empty() {
@@ -100,7 +100,7 @@ impl<'a> Element<'a> for PartitionData {
 
     fn write_to(&self, w: &mut Writer) {
         w.i32(self.partition_index);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.i32(self.leader_id);
         w.i32(self.leader_epoch);
         w.bool(self.vote_granted);

@@ -94,7 +94,7 @@ impl<'a> Element<'a> for WritableTxnMarkerPartitionResult {
 
     fn write_to(&self, w: &mut Writer) {
         w.i32(self.partition_index);
-        w.i16(self.error_code);
+        w.error_code(self.error_code);
         w.no_tags();
     }
 }

@@ -22,6 +22,8 @@ pub struct Writer {
     version: i16,
     is_flexible: bool,
     fault: Option<EncodeFault>,
+    throttle_time_ms: i32,
+    error_codes: Vec<i16>,
 }
 
 /// Record data that is not in the buffer.
@@ -78,7 +80,25 @@ impl Writer {
             version: 0,
             is_flexible: false,
             fault: None,
+            throttle_time_ms: 0,
+            error_codes: Vec::new(),
         }
+    }
+
+    /// Makes every `ThrottleTimeMs` at least `ms`, so that a quota need not know the message.
+    #[must_use]
+    pub fn throttling(self, ms: i32) -> Self {
+        Self { throttle_time_ms: ms, ..self }
+    }
+
+    /// The largest throttle time that was asked for or written.
+    pub(crate) fn throttled_ms(&self) -> i32 {
+        self.throttle_time_ms
+    }
+
+    /// The error codes that were written, without 0.
+    pub(crate) fn take_error_codes(&mut self) -> Vec<i16> {
+        std::mem::take(&mut self.error_codes)
     }
 
     /// Bytes written or counted so far, external record data included.
@@ -157,6 +177,20 @@ impl Writer {
     /// Writes two bytes.
     pub fn u16(&mut self, value: u16) {
         self.raw(&value.to_be_bytes());
+    }
+
+    /// Writes the field `ThrottleTimeMs` of a response; see [`Writer::throttling`].
+    pub fn throttle_time_ms(&mut self, value: i32) {
+        self.throttle_time_ms = self.throttle_time_ms.max(value);
+        self.i32(self.throttle_time_ms);
+    }
+
+    /// Writes a field `ErrorCode`, and takes note of it.
+    pub fn error_code(&mut self, value: i16) {
+        if value != 0 && !self.is_counting {
+            self.error_codes.push(value);
+        }
+        self.i16(value);
     }
 
     /// Writes four bytes.

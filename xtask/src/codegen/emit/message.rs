@@ -371,6 +371,9 @@ fn write_statement(field: &Field) -> String {
     let nullable =
         field.nullable.map(|range| condition(range, field.versions).unwrap_or_else(|| "true".to_owned()));
     match (&field.ty, nullable) {
+        // What every server looks at, whatever the message: the writer takes note of it.
+        (Type::I32, _) if field.name == "ThrottleTimeMs" => format!("w.throttle_time_ms({name});"),
+        (Type::I16, _) if field.name == "ErrorCode" => format!("w.error_code({name});"),
         (Type::Bool, _) => format!("w.bool({name});"),
         (Type::I8, _) => format!("w.i8({name});"),
         (Type::I16, _) => format!("w.i16({name});"),

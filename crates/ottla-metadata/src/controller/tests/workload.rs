@@ -7,7 +7,9 @@ use ottla_protocol::messages as m;
 use ottla_protocol::messages::MetadataRecord;
 use ottla_types::{BrokerEpoch, NodeId, Offset, Uuid};
 
-use crate::controller::{Context, Controller, Decision, Settings, TopicAccess, bootstrap_records};
+use crate::controller::{
+    Context, Controller, Decision, Settings, TopicAccess, bootstrap_records, free_of_charge,
+};
 use crate::features::{MetadataVersion, default_levels, supported_features};
 use crate::random::Random;
 use crate::record::VersionedRecord;
@@ -185,7 +187,7 @@ impl Workload {
         }
         let request = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
         let mut random = Random::from_u64(self.random.next_u64());
-        let decision = self.controller.create_topics(&request, &mut random);
+        let decision = self.controller.create_topics(&request, &mut random, &mut free_of_charge);
         self.take(&decision);
     }
 
@@ -194,7 +196,12 @@ impl Workload {
             topic_names: vec![self.name().into()],
             ..Default::default()
         };
-        let decision = self.controller.delete_topics(&self.context(), &request, &|_| TopicAccess::Delete);
+        let decision = self.controller.delete_topics(
+            &self.context(),
+            &request,
+            &|_| TopicAccess::Delete,
+            &mut free_of_charge,
+        );
         self.take(&decision);
     }
 
@@ -207,7 +214,7 @@ impl Workload {
         };
         let request = CreatePartitionsRequest { topics: vec![topic], timeout_ms: 0, validate_only: false };
         let mut random = Random::from_u64(self.random.next_u64());
-        let decision = self.controller.create_partitions(&request, &mut random);
+        let decision = self.controller.create_partitions(&request, &mut random, &mut free_of_charge);
         self.take(&decision);
     }
 
