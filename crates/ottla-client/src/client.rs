@@ -18,8 +18,23 @@ use crate::metadata::{Broker, ClusterMetadata, PartitionMetadata, TopicMetadata}
 use crate::{ClientConfig, ClientError, Connection, Result};
 
 const MAX_BACKOFF: Duration = Duration::from_secs(1);
-/// `FindCoordinator` key type of groups.
-const COORDINATOR_OF_GROUP: i8 = 0;
+
+/// What is coordinated; the number is the `FindCoordinator` key type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(i8)]
+pub(crate) enum CoordinatorKind {
+    Group = 0,
+    Transaction = 1,
+}
+
+impl CoordinatorKind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Group => "group",
+            Self::Transaction => "transactional id",
+        }
+    }
+}
 
 /// One attempt at a call. Boxed, as the futures of async closures cannot be shown to be `Send`.
 pub(crate) type Attempt<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
@@ -44,7 +59,7 @@ struct Inner {
 struct Known {
     brokers: BTreeMap<NodeId, Broker>,
     topics: BTreeMap<TopicName, (Instant, Arc<TopicMetadata>)>,
-    coordinators: BTreeMap<String, NodeId>,
+    coordinators: BTreeMap<(CoordinatorKind, String), NodeId>,
 }
 
 impl Client {
@@ -264,20 +279,24 @@ impl Client {
     /// # Errors
     /// There is none now, or it cannot be reached; both are worth a retry.
     pub async fn coordinator(&self, group: &str) -> Result<Connection> {
-        let cached = self.known().coordinators.get(group).copied();
+        self.coordinator_of(CoordinatorKind::Group, group).await
+    }
+
+    async fn coordinator_of(&self, kind: CoordinatorKind, key: &str) -> Result<Connection> {
+        let cached = self.known().coordinators.get(&(kind, key.to_owned())).copied();
         if let Some(id) = cached {
             if let Ok(connection) = self.node(id).await {
                 return Ok(connection);
             }
-            self.forget_coordinator(group);
+            self.forget_coordinator_of(kind, key);
         }
         let request = FindCoordinatorRequest {
-            key_type: COORDINATOR_OF_GROUP,
-            coordinator_keys: vec![group.into()],
+            key_type: kind as i8,
+            coordinator_keys: vec![key.into()],
             ..FindCoordinatorRequest::default()
         };
         let response = self.any().await?.call_with(VersionRange::new(4, 6), |_| request).await?;
-        let what = || format!("finding the coordinator of group '{group}'");
+        let what = || format!("finding the coordinator of {} '{key}'", kind.name());
         let Some(found) = response.coordinators.first() else {
             return Err(ClientError::broker(what(), ErrorCode::CoordinatorNotAvailable));
         };
@@ -291,14 +310,18 @@ impl Client {
                 port: u16::try_from(found.port).unwrap_or(0),
                 rack: None,
             });
-            known.coordinators.insert(group.to_owned(), id);
+            known.coordinators.insert((kind, key.to_owned()), id);
         }
         self.node(id).await
     }
 
     /// Forgets who coordinates a group, after an error that says it has moved.
     pub fn forget_coordinator(&self, group: &str) {
-        self.known().coordinators.remove(group);
+        self.forget_coordinator_of(CoordinatorKind::Group, group);
+    }
+
+    fn forget_coordinator_of(&self, kind: CoordinatorKind, key: &str) {
+        self.known().coordinators.remove(&(kind, key.to_owned()));
     }
 
     /// Makes a call to a group's coordinator until it succeeds, finding the coordinator anew where it has moved.
@@ -307,9 +330,19 @@ impl Client {
         group: &str,
         call: impl Fn(Connection) -> Attempt<'a, T>,
     ) -> Result<T> {
+        self.with_coordinator_of(CoordinatorKind::Group, group, call).await
+    }
+
+    /// As [`Client::with_coordinator`], for any kind.
+    pub(crate) async fn with_coordinator_of<'a, T>(
+        &'a self,
+        kind: CoordinatorKind,
+        key: &str,
+        call: impl Fn(Connection) -> Attempt<'a, T>,
+    ) -> Result<T> {
         let mut retry = self.retry();
         loop {
-            let result = match self.coordinator(group).await {
+            let result = match self.coordinator_of(kind, key).await {
                 Ok(connection) => call(connection).await,
                 Err(error) => Err(error),
             };
@@ -320,7 +353,7 @@ impl Client {
             let moved =
                 matches!(error.code(), Some(ErrorCode::NotCoordinator | ErrorCode::CoordinatorNotAvailable));
             if moved || error.is_connection() {
-                self.forget_coordinator(group);
+                self.forget_coordinator_of(kind, key);
             }
             retry.pause(error).await?;
         }

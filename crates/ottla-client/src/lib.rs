@@ -26,8 +26,11 @@ mod partitioner;
 mod producer;
 
 pub use admin::{
-    AlterConfig, ConfigEntry, ConfigResource, GroupDescription, GroupListing, GroupMember, GroupOffset,
-    ListedOffset, NewTopic, OffsetSpec, ResourceType,
+    AlterConfig, ClusterDescription, ConfigEntry, ConfigResource, ConfigSource, ElectionType, EntityQuotas,
+    FeatureChange, GroupDescription, GroupListing, GroupMember, GroupOffset, ListedOffset, LogDirDescription,
+    LogDirReplica, MemberRef, NewTopic, NodeVersions, OffsetSpec, ProducerState, QuorumDescription,
+    QuorumReplica, QuotaEntity, QuotaMatch, Reassignment, ResourceType, TransactionDescription,
+    TransactionFilter, TransactionListing,
 };
 pub use client::Client;
 pub use config::{ClientConfig, ConnectionConfig};
@@ -56,9 +59,9 @@ mod tests {
         send(client.create_topic(&NewTopic::default(), false));
         send(client.delete_topic(""));
         send(client.create_partitions("", 1));
-        send(client.describe_configs(&ConfigResource::topic("")));
+        send(client.describe_configs(&ConfigResource::topic(""), false));
         send(client.alter_configs(&ConfigResource::topic(""), &[]));
-        send(client.list_groups());
+        send(client.list_groups(&[], &[]));
         send(client.describe_group(""));
         send(client.delete_group(""));
         send(client.list_offsets(&[], Isolation::ReadUncommitted));

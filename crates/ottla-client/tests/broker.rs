@@ -272,7 +272,11 @@ async fn a_group_shares_partitions_commits_and_goes_on() -> TestResult {
     assert_eq!(described.members.len(), 1);
     assert_eq!(described.members[0].partitions.len(), 4);
     assert!(
-        client.list_groups().await?.iter().any(|listed| listed.group == group && listed.state == "Stable")
+        client
+            .list_groups(&[], &[])
+            .await?
+            .iter()
+            .any(|listed| listed.group == group && listed.state == "Stable")
     );
     assert_eq!(client.delete_group(&group).await.unwrap_err().code(), Some(ErrorCode::NonEmptyGroup));
 
@@ -319,6 +323,7 @@ async fn topics_are_created_grown_configured_and_deleted() -> TestResult {
         partitions: Some(2),
         replication_factor: Some(1),
         configs: vec![("retention.ms".to_owned(), "12345".to_owned())],
+        ..NewTopic::default()
     };
     client.create_topic(&new, true).await?;
     assert!(client.fetch_metadata(Some(&[&name])).await?.topics.is_empty(), "only validated");
@@ -348,7 +353,7 @@ async fn topics_are_created_grown_configured_and_deleted() -> TestResult {
             .collect()
     };
     assert_eq!(
-        own(client.describe_configs(&resource).await?),
+        own(client.describe_configs(&resource, false).await?),
         [("retention.ms".to_owned(), Some("12345".to_owned()))]
     );
     let changes = [
@@ -358,7 +363,7 @@ async fn topics_are_created_grown_configured_and_deleted() -> TestResult {
     client.alter_configs(&resource, &changes).await?;
     let started = std::time::Instant::now();
     let expected = [("cleanup.policy".to_owned(), Some("compact".to_owned()))];
-    while own(client.describe_configs(&resource).await?) != expected {
+    while own(client.describe_configs(&resource, false).await?) != expected {
         assert!(started.elapsed() < Duration::from_secs(10));
     }
     let bad = client

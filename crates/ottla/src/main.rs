@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use crate::commands::{Cli, Command};
-use crate::output::{BadUsage, is_broken_pipe, sentence};
+use crate::output::{BadUsage, is_broken_pipe, print_error, sentence};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -28,6 +28,9 @@ fn main() -> ExitCode {
             let cluster_id = args.cluster_id.as_deref();
             return format::run(args.node.config.as_deref(), overrides, cluster_id, args.ignore_formatted);
         }
+        Command::Completions(args) => return finish(args.run()),
+        Command::Man(args) => return finish(args.run()),
+        Command::Version(args) => return finish(args.run()),
         Command::Tool(tool) => tool,
     };
     tracing_subscriber::fmt()
@@ -39,19 +42,24 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: cannot start threads: {error}");
+            print_error(&format!("cannot start threads: {error}"));
             return ExitCode::FAILURE;
         }
     };
     let result = runtime.block_on(tool.run());
     // A read of standard input may be under way for ever.
     runtime.shutdown_background();
+    finish(result)
+}
+
+/// Says what went wrong, and makes an exit code of it.
+fn finish(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever reads has seen enough, as `head` does.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", sentence(&error));
+            print_error(&sentence(&error));
             if error.is::<BadUsage>() { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }

@@ -3,8 +3,51 @@
 use std::fmt;
 use std::io::{self, Write as _};
 
+use clap::{Args, ValueEnum};
 use comfy_table::Table;
 use serde_json::Value;
+
+/// How lists and descriptions are printed.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct OutputArgs {
+    /// Print JSON, the same as --format json
+    #[arg(long, conflicts_with = "format")]
+    json: bool,
+    /// Print a table for people or JSON for programs
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    format: OutputFormat,
+}
+
+/// The values of `--format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutputFormat {
+    /// Columns
+    Table,
+    /// One JSON document
+    Json,
+}
+
+impl OutputArgs {
+    pub(crate) fn is_json(&self) -> bool {
+        self.json || self.format == OutputFormat::Json
+    }
+
+    /// Prints rows under headings, or the same as JSON.
+    pub(crate) fn print(
+        &self,
+        json: impl FnOnce() -> Value,
+        headings: &[&str],
+        rows: impl IntoIterator<Item = Vec<String>>,
+    ) -> io::Result<()> {
+        if self.is_json() { print_json(&json()) } else { print_table(headings, rows) }
+    }
+
+    /// Prints a line, or JSON instead of it.
+    pub(crate) fn say(&self, json: impl FnOnce() -> Value, line: &str) -> io::Result<()> {
+        if self.is_json() { print_json(&json()) } else { print_line(line) }
+    }
+}
 
 /// The command line makes no sense, which only became clear while working on it.
 #[derive(Debug)]
@@ -50,6 +93,11 @@ pub(crate) fn print_json(value: &Value) -> io::Result<()> {
 
 /// Prints rows under headings, without lines, so that other tools can cut columns.
 pub(crate) fn print_table(headings: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> io::Result<()> {
+    print_line(&table(headings, rows))
+}
+
+/// Rows under headings, as text.
+pub(crate) fn table(headings: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING);
     table.set_header(headings.to_vec());
@@ -60,8 +108,36 @@ pub(crate) fn print_table(headings: &[&str], rows: impl IntoIterator<Item = Vec<
         column.set_padding((0, 2));
     }
     let text = table.to_string();
-    let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
-    print_line(&lines.join("\n"))
+    let mut lines: Vec<String> = text.lines().map(|line| line.trim_end().to_owned()).collect();
+    if let Some(first) = lines.first_mut().filter(|_| may_style(&io::stdout())) {
+        *first = format!("\x1b[1m{first}\x1b[0m");
+    }
+    lines.join("\n")
+}
+
+/// Prints what went wrong.
+pub(crate) fn print_error(text: &str) {
+    if may_style(&io::stderr()) {
+        eprintln!("\x1b[1;31merror:\x1b[0m {text}");
+    } else {
+        eprintln!("error: {text}");
+    }
+}
+
+/// Whether a person looks who has not declined colours (<https://no-color.org>).
+fn may_style(stream: &impl io::IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// `1 key`, `2 keys`.
+pub(crate) fn counted(count: usize, noun: &str) -> String {
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{ending}")
+}
+
+/// `-` for nothing.
+pub(crate) fn or_dash(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
 #[cfg(test)]

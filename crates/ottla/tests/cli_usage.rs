@@ -29,14 +29,38 @@ fn bad_values_are_named_with_what_is_expected() {
     refused(&["topic", "create", "a", "--partitions", "0"], &["--partitions", "0 is not in 1.."]);
     refused(&["topic", "create", "a", "--config", "retention"], &["--config", "expected KEY=VALUE"]);
     refused(&["topic", "create"], &["<TOPIC>..."]);
-    refused(&["topic", "configure", "a"], &["--add-config"]);
+    refused(&["topic", "alter", "a"], &["--partitions", "--config", "--delete-config"]);
+    refused(&["topic", "create", "a", "--replica-assignment", "1:1"], &["partition 0 names a broker twice"]);
+    refused(&["topic", "describe", "a", "--interval", "1"], &["--interval", "10m"]);
+    refused(&["group", "list", "--state", "x"], &["Stable", "Empty"]);
+    refused(&["group", "list", "--type", "x"], &["classic", "consumer"]);
+    refused(&["group", "reset-offsets", "g", "--topic", "a"], &["--to-earliest", "--shift-by"]);
+    refused(&["group", "reset-offsets", "g", "--to-earliest"], &["--topic", "--all-topics"]);
+    refused(&["group", "reset-offsets", "g", "--all-topics", "--by-duration", "x"], &["P1DT2H"]);
+    refused(&["group", "reset-offsets", "g", "--from-file", "/no/such"], &["/no/such"]);
+    refused(&["group", "remove-members", "g"], &["--member-id", "--all"]);
+    refused(&["delete-records", "a:0"], &["TOPIC:PARTITION:OFFSET"]);
+    refused(&["delete-records", "--offset-json-file", "/no/such"], &["/no/such"]);
+    refused(&["config", "describe"], &["--topic", "--broker-defaults"]);
+    refused(&["config", "alter", "--topic", "a", "--add-config", "x=1,2"], &["[compact,delete]"]);
+    refused(&["config", "describe", "--entity-type", "users"], &["ottla quota"]);
+    refused(&["config", "describe", "--entity-type", "x"], &["topics, brokers"]);
+    refused(&["quota", "set", "--user", "a", "producer_byte_rate=x"], &["'x' is no number"]);
+    refused(&["quota", "set", "producer_byte_rate=1"], &["--user", "--ip"]);
+    refused(&["transaction", "list", "--state", "x"], &["Ongoing"]);
+    refused(&["transaction", "abort", "--topic", "a", "--partition", "0"], &["--start-offset"]);
+    refused(&["partition", "reassign", "a:0"], &["TOPIC:PARTITION=ID,ID"]);
+    refused(&["perf", "produce", "a", "--num-records", "1"], &["--record-size", "--payload-file"]);
+    refused(&["feature", "upgrade", "--feature", "a=x"], &["FEATURE=LEVEL"]);
+    refused(&["completions", "tcsh"], &["bash", "fish"]);
+    refused(&["topic", "list", "--command-config", "/no/such"], &["/no/such", "cannot read"]);
     refused(&["produce", "a", "--compression", "rar"], &["rar", "none, gzip, snappy, lz4, zstd"]);
     refused(&["produce", "a", "--acks", "2"], &["--acks", "2"]);
     refused(&["produce", "a", "--header", "x"], &["--header", "expected KEY=VALUE"]);
     refused(&["produce", "a", "--key-separator", ""], &["--key-separator"]);
     refused(&["produce", "a", "--file", "/no/such/file"], &["/no/such/file", "cannot open"]);
     refused(&["consume", "a", "--offset", "x"], &["--offset", "expected an offset"]);
-    refused(&["consume", "a", "--offset", "@x"], &["neither milliseconds nor a time"]);
+    refused(&["consume", "a", "--offset", "@x"], &["neither milliseconds since 1970 nor a time"]);
     refused(&["consume", "a", "--format", "%x"], &["'%x' means nothing"]);
     refused(&["nonsense"], &["nonsense"]);
 }
@@ -49,30 +73,54 @@ fn contradictions_are_refused() {
     refused(&["consume", "a", "--json", "--print-key"], &["cannot be used with"]);
 }
 
+/// The commands under a command, as its help lists them.
+fn subcommands(command: &[String]) -> Vec<String> {
+    let arguments: Vec<&str> = command.iter().map(String::as_str).chain(["--help"]).collect();
+    let output = ottla(&arguments);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let Some((_, rest)) = text.split_once("Commands:\n") else { return Vec::new() };
+    let lines = rest.lines().take_while(|line| line.starts_with("  "));
+    let names =
+        lines.filter(|line| !line.starts_with("   ")).filter_map(|line| line.split_whitespace().next());
+    names.filter(|name| *name != "help").map(str::to_owned).collect()
+}
+
 #[test]
 fn help_teaches_by_examples() {
-    let commands: [&[&str]; 14] = [
-        &[],
-        &["server"],
-        &["format"],
-        &["topic", "list"],
-        &["topic", "create"],
-        &["topic", "describe"],
-        &["topic", "configure"],
-        &["topic", "add-partitions"],
-        &["topic", "delete"],
-        &["produce"],
-        &["consume"],
-        &["group", "list"],
-        &["group", "describe"],
-        &["group", "delete"],
-    ];
-    for command in commands {
-        let output = ottla(&[command, &["--help"]].concat());
-        let text = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success() && text.contains("Example"), "{command:?}: {text}");
-        assert!(text.contains(&["ottla", &command.join(" ")].join(" ").trim_end().to_owned()), "{command:?}");
+    let mut commands = vec![Vec::new()];
+    let mut leaves = 0;
+    while let Some(command) = commands.pop() {
+        let below = subcommands(&command);
+        if below.is_empty() || command.is_empty() {
+            leaves += 1;
+            let arguments: Vec<&str> = command.iter().map(String::as_str).chain(["--help"]).collect();
+            let output = ottla(&arguments);
+            let text = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success() && text.contains("Example"), "{command:?}: {text}");
+            let name = ["ottla".to_owned(), command.join(" ")].join(" ");
+            let (_, examples) = text.split_once("Example").expect("it was found");
+            assert!(examples.contains(name.trim_end()), "{command:?} is not in its examples: {text}");
+        }
+        commands.extend(below.into_iter().map(|name| [command.clone(), vec![name]].concat()));
     }
+    assert!(leaves > 35, "{leaves} commands");
+}
+
+#[test]
+fn completions_and_manual_pages_are_written() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = ottla(&["completions", shell]);
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.contains("reset-offsets"), "{shell}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let pages = dir.path().join("man1");
+    assert!(ottla(&["man", pages.to_str().unwrap()]).status.success());
+    let page = std::fs::read_to_string(pages.join("ottla-topic-create.1")).unwrap();
+    assert!(page.contains(".TH ottla") && page.contains("replication"), "{page}");
+
+    let output = ottla(&["version", "--json"]);
+    assert!(String::from_utf8_lossy(&output.stdout).contains(env!("CARGO_PKG_VERSION")));
 }
 
 #[test]

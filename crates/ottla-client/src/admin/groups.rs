@@ -1,8 +1,9 @@
 //! Listing, describing and deleting groups.
 
+use ottla_protocol::messages::leave_group_request::MemberIdentity;
 use ottla_protocol::messages::{
     ConsumerGroupDescribeRequest, ConsumerProtocolAssignment, DeleteGroupsRequest, DescribeGroupsRequest,
-    ListGroupsRequest, consumer_group_describe_response, describe_groups_response,
+    LeaveGroupRequest, ListGroupsRequest, consumer_group_describe_response, describe_groups_response,
 };
 use ottla_protocol::{ApiKey, ErrorCode, VersionRange};
 use ottla_types::TopicPartition;
@@ -37,6 +38,8 @@ pub struct GroupDescription {
     pub assignor: String,
     /// Address of its coordinator.
     pub coordinator: String,
+    /// Epoch of the group and of its target assignment; only groups of type `consumer` have them.
+    pub epochs: Option<(i32, i32)>,
     /// Its members by id.
     pub members: Vec<GroupMember>,
 }
@@ -54,20 +57,33 @@ pub struct GroupMember {
     pub host: String,
     /// What it is assigned.
     pub partitions: Vec<TopicPartition>,
+    /// What it is to be assigned, and its epoch; only members of groups of type `consumer` have them.
+    pub target: Option<(Vec<TopicPartition>, i32)>,
+    /// Whether it speaks the classic protocol in a group of type `consumer`.
+    pub is_upgraded: Option<bool>,
+}
+
+/// A member as an administrator names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MemberRef {
+    /// By the id given by the coordinator.
+    Id(String),
+    /// A static member, by `group.instance.id`.
+    Instance(String),
 }
 
 impl Client {
-    /// All groups of all brokers, by id.
+    /// All groups of all brokers, by id; with filters, those in one of the states and of one of the types.
     ///
     /// # Errors
     /// A broker does not answer.
-    pub async fn list_groups(&self) -> Result<Vec<GroupListing>> {
+    pub async fn list_groups(&self, states: &[String], types: &[String]) -> Result<Vec<GroupListing>> {
         self.fetch_metadata(Some(&[])).await?;
         let mut groups = Vec::new();
         for id in self.broker_ids() {
             let mut retry = self.retry();
             let listed = loop {
-                match self.list_groups_of(id).await {
+                match self.list_groups_of(id, states, types).await {
                     Ok(listed) => break listed,
                     Err(error) => retry.pause(error).await?,
                 }
@@ -79,10 +95,23 @@ impl Client {
         Ok(groups)
     }
 
-    async fn list_groups_of(&self, id: ottla_types::NodeId) -> Result<Vec<GroupListing>> {
+    async fn list_groups_of(
+        &self,
+        id: ottla_types::NodeId,
+        states: &[String],
+        types: &[String],
+    ) -> Result<Vec<GroupListing>> {
         let connection = self.node(id).await?;
-        let response =
-            connection.call_with(VersionRange::new(0, 5), |_| ListGroupsRequest::default()).await?;
+        let lowest = match (types.is_empty(), states.is_empty()) {
+            (false, _) => 5,
+            (true, false) => 4,
+            (true, true) => 0,
+        };
+        let make = |_| ListGroupsRequest {
+            states_filter: states.iter().map(|state| state.as_str().into()).collect(),
+            types_filter: types.iter().map(|kind| kind.as_str().into()).collect(),
+        };
+        let response = connection.call_with(VersionRange::new(lowest, 5), make).await?;
         check(response.error_code, None, || format!("listing the groups of broker {id}"))?;
         let listing = |group: ottla_protocol::messages::list_groups_response::ListedGroup<'_>| GroupListing {
             group: group.group_id.into_owned(),
@@ -108,6 +137,45 @@ impl Client {
                     }
                 }
                 describe_classic(&connection, group).await
+            })
+        })
+        .await
+    }
+
+    /// Takes members out of a group of type `classic`, or all of them with an empty list.
+    ///
+    /// # Errors
+    /// There is no such member, or the coordinator does not answer.
+    pub async fn remove_members(&self, group: &str, members: &[MemberRef]) -> Result<()> {
+        let what = || format!("removing members of group '{group}'");
+        self.with_coordinator(group, |connection| {
+            Box::pin(async move {
+                let identity = |member: &MemberRef| {
+                    let (member_id, instance) = match member {
+                        MemberRef::Id(id) => (id.clone(), None),
+                        MemberRef::Instance(id) => (String::new(), Some(id.clone().into())),
+                    };
+                    MemberIdentity {
+                        member_id: member_id.into(),
+                        group_instance_id: instance,
+                        reason: Some("removed by an administrator".into()),
+                    }
+                };
+                let request = LeaveGroupRequest {
+                    group_id: group.into(),
+                    members: members.iter().map(identity).collect(),
+                    ..LeaveGroupRequest::default()
+                };
+                // Version 3 brought several members, with their instance ids.
+                let response = connection.call_with(VersionRange::new(3, 5), |_| request).await?;
+                check(response.error_code, None, what)?;
+                for member in &response.members {
+                    check(member.error_code, None, || {
+                        let name = member.group_instance_id.as_deref().unwrap_or(&member.member_id);
+                        format!("removing member '{name}' of group '{group}'")
+                    })?;
+                }
+                Ok(())
             })
         })
         .await
@@ -154,23 +222,30 @@ async fn describe_consumer(connection: &Connection, group: &str) -> Result<Group
         kind: "consumer",
         assignor: found.assignor_name.into_owned(),
         coordinator: connection.address().to_owned(),
+        epochs: Some((found.group_epoch, found.assignment_epoch)),
         members,
     })
 }
 
 fn consumer_member(member: consumer_group_describe_response::Member<'_>) -> GroupMember {
-    let topics = member.assignment.topic_partitions;
-    let partitions = topics.iter().flat_map(|topic| {
-        topic.partitions.iter().map(|index| TopicPartition::new(&topic.topic_name, *index))
-    });
-    let mut partitions: Vec<_> = partitions.collect();
-    partitions.sort();
+    let partitions = |assignment: &consumer_group_describe_response::Assignment<'_>| {
+        let topics = assignment.topic_partitions.iter();
+        let partitions = topics.flat_map(|topic| {
+            topic.partitions.iter().map(|index| TopicPartition::new(&topic.topic_name, *index))
+        });
+        let mut partitions: Vec<_> = partitions.collect();
+        partitions.sort();
+        partitions
+    };
     GroupMember {
+        partitions: partitions(&member.assignment),
+        target: Some((partitions(&member.target_assignment), member.member_epoch)),
+        // Version 0 does not say: -1.
+        is_upgraded: (member.member_type >= 0).then_some(member.member_type == 0),
         member_id: member.member_id.into_owned(),
         instance_id: member.instance_id.map(|id| id.into_owned()),
         client_id: member.client_id.into_owned(),
         host: member.client_host.into_owned(),
-        partitions,
     }
 }
 
@@ -193,6 +268,7 @@ async fn describe_classic(connection: &Connection, group: &str) -> Result<GroupD
         kind: "classic",
         assignor: found.protocol_data.into_owned(),
         coordinator: connection.address().to_owned(),
+        epochs: None,
         members,
     })
 }
@@ -210,5 +286,7 @@ fn classic_member(member: describe_groups_response::DescribedGroupMember<'_>) ->
         client_id: member.client_id.into_owned(),
         host: member.client_host.into_owned(),
         partitions,
+        target: None,
+        is_upgraded: None,
     })
 }

@@ -1,7 +1,9 @@
 //! Creating, growing and deleting topics.
 
 use ottla_protocol::messages::create_partitions_request::CreatePartitionsTopic;
-use ottla_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use ottla_protocol::messages::create_topics_request::{
+    CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig,
+};
 use ottla_protocol::messages::delete_topics_request::DeleteTopicState;
 use ottla_protocol::messages::{CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest};
 use ottla_protocol::{ErrorCode, VersionRange};
@@ -19,6 +21,8 @@ pub struct NewTopic {
     pub partitions: Option<i32>,
     /// Replicas of each partition; `None` for the broker's `default.replication.factor`.
     pub replication_factor: Option<i16>,
+    /// Brokers of the replicas of each partition, the preferred leader first, instead of the two numbers above.
+    pub assignments: Vec<Vec<i32>>,
     /// Configuration of the topic.
     pub configs: Vec<(String, String)>,
 }
@@ -135,7 +139,15 @@ fn creatable(topic: &NewTopic) -> CreatableTopic<'_> {
         name: topic.name.as_str().into(),
         num_partitions: topic.partitions.unwrap_or(-1),
         replication_factor: topic.replication_factor.unwrap_or(-1),
-        assignments: Vec::new(),
+        assignments: topic
+            .assignments
+            .iter()
+            .zip(0..)
+            .map(|(broker_ids, partition_index)| CreatableReplicaAssignment {
+                partition_index,
+                broker_ids: broker_ids.clone(),
+            })
+            .collect(),
         configs: topic.configs.iter().map(config).collect(),
     }
 }

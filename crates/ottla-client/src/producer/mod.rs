@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ottla_record::Compression;
@@ -120,6 +120,8 @@ pub struct Delivered {
     pub partition: PartitionIndex,
     /// Its offset; -1 when the broker does not say ([`Acks::None`], or a retry whose first attempt had succeeded long ago).
     pub offset: Offset,
+    /// When the acknowledgement came.
+    pub at: Instant,
 }
 
 /// The acknowledgement of a record, to come.
@@ -309,10 +311,12 @@ impl Core {
             }
             Err(_) => _ = self.stats.failed.fetch_add(count as u64, Ordering::Relaxed),
         }
+        let at = Instant::now();
         for (queued, delta) in batch.into_iter().zip(0_i64..) {
             let delivered = result.as_ref().map_err(Clone::clone).map(|base| Delivered {
                 partition,
                 offset: if *base == Offset::NONE { Offset::NONE } else { *base + delta },
+                at,
             });
             match (queued.delivery, delivered) {
                 // The caller may have lost interest.

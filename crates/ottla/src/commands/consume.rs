@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::ClusterArgs;
 use super::consume_format::{Format, Plain, json_line};
 use super::signals::StopSignals;
+use super::values::time_ms;
 use crate::output::BadUsage;
 
 const POLL: Duration = Duration::from_millis(500);
@@ -93,10 +94,7 @@ pub(crate) enum Start {
 
 fn start(text: &str) -> Result<Start, String> {
     if let Some(time) = text.strip_prefix('@') {
-        let ms = time.parse().ok().or_else(|| parse_time(time));
-        return ms
-            .map(|ms| Start::At(Position::Since(ms)))
-            .ok_or_else(|| format!("'{time}' is neither milliseconds nor a time like 2026-01-31T12:00:00Z"));
+        return time_ms(time).map(|ms| Start::At(Position::Since(ms)));
     }
     match (text, text.parse::<i64>()) {
         ("earliest" | "beginning", _) => Ok(Start::At(Position::Earliest)),
@@ -105,29 +103,6 @@ fn start(text: &str) -> Result<Start, String> {
         (_, Ok(offset)) => Ok(Start::BeforeEnd(-offset)),
         _ => Err("expected an offset, -N, 'earliest', 'latest' or @TIME".to_owned()),
     }
-}
-
-/// Milliseconds since 1970 of `YYYY-MM-DDThh:mm:ss[.fff]Z`.
-fn parse_time(text: &str) -> Option<i64> {
-    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
-    let mut date = date.splitn(3, '-').map(str::parse::<i64>);
-    let (year, month, day) = (date.next()?.ok()?, date.next()?.ok()?, date.next()?.ok()?);
-    let mut time = time.splitn(3, ':');
-    let (hour, minute) = (time.next()?.parse::<i64>().ok()?, time.next()?.parse::<i64>().ok()?);
-    let seconds = time.next()?.parse::<f64>().ok()?;
-    let is_valid = (1..=12).contains(&month) && (1..=31).contains(&day) && (0..24).contains(&hour);
-    if !is_valid
-        || !(1970..=9999).contains(&year)
-        || !(0..60).contains(&minute)
-        || !(0.0..61.0).contains(&seconds)
-    {
-        return None;
-    }
-    // Days since 1970 in the Gregorian calendar, with years that start in March.
-    let (years, months) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let days =
-        years * 365 + years / 4 - years / 100 + years / 400 + (months * 153 + 2) / 5 + day - 1 - 719_468;
-    Some(((days * 24 + hour) * 60 + minute) * 60_000 + (seconds * 1000.0).round() as i64)
 }
 
 impl ConsumeArgs {

@@ -1,16 +1,34 @@
 //! The command line: one file per subcommand, arguments and work together.
 
+mod broker;
+mod cluster_args;
+mod config;
 mod consume;
 mod consume_format;
+mod delete_records;
+#[cfg(test)]
+mod docs;
+mod feature;
 mod group;
+mod log_dirs;
+mod partition;
+mod perf;
 mod produce;
+mod producer;
+mod quorum;
+mod quota;
+mod shell;
 mod signals;
 mod topic;
+mod transaction;
+mod values;
+mod watch;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use ottla_client::{Client, ClientConfig};
+
+pub(crate) use self::cluster_args::ClusterArgs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -19,6 +37,10 @@ Examples:
   ottla topic create orders --partitions 3
   echo hello | ottla produce orders
   ottla consume orders --from-beginning
+  ottla group describe billing --watch
+
+Commands that work on a cluster take --bootstrap-server (localhost:9092 without it, or what OTTLA_BOOTSTRAP_SERVER says) and
+print tables, or JSON with --json. The flags of Kafka's own tools are understood where they say the same.
 
 Every subcommand has its own --help with examples. Exit codes: 0 done, 1 failed, 2 bad usage or configuration.";
 
@@ -40,22 +62,60 @@ pub(crate) enum Command {
     /// Prepare the data directories of a node for a cluster
     Format(FormatArgs),
     #[command(flatten)]
-    Tool(Tool),
+    Tool(Box<Tool>),
+    /// Print a script that completes commands in a shell
+    Completions(shell::CompletionsArgs),
+    /// Write manual pages
+    Man(shell::ManArgs),
+    /// Print the version
+    Version(shell::VersionArgs),
 }
 
 /// What works on a running cluster.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Tool {
-    /// List, create, describe, change and delete topics
-    #[command(subcommand)]
+    /// List, create, describe, alter and delete topics
+    #[command(subcommand, alias = "topics")]
     Topic(topic::TopicCommand),
     /// Send records, one per line
-    Produce(produce::ProduceArgs),
+    Produce(Box<produce::ProduceArgs>),
     /// Receive records
-    Consume(consume::ConsumeArgs),
-    /// List, describe and delete consumer groups
-    #[command(subcommand)]
+    Consume(Box<consume::ConsumeArgs>),
+    /// List, describe, reset and delete consumer groups
+    #[command(subcommand, alias = "groups")]
     Group(group::GroupCommand),
+    /// Read and change configurations of topics, brokers, groups and client metrics
+    #[command(subcommand, alias = "configs")]
+    Config(config::ConfigCommand),
+    /// Read and change limits of users, clients and addresses
+    #[command(subcommand, alias = "quotas")]
+    Quota(quota::QuotaCommand),
+    /// Look at transactions and end those that hang
+    #[command(subcommand, alias = "transactions")]
+    Transaction(transaction::TransactionCommand),
+    /// Look at the producers that write to partitions
+    #[command(subcommand, alias = "producers")]
+    Producer(producer::ProducerCommand),
+    /// Delete the first records of partitions
+    DeleteRecords(delete_records::DeleteRecordsArgs),
+    /// Look into the directories of brokers, and move partitions between them
+    #[command(subcommand, alias = "log-dir")]
+    LogDirs(log_dirs::LogDirsCommand),
+    /// List brokers, and the requests that they serve
+    #[command(subcommand, alias = "brokers")]
+    Broker(broker::BrokerCommand),
+    /// Read and change feature levels
+    #[command(subcommand, alias = "features")]
+    Feature(feature::FeatureCommand),
+    /// Look at the quorum of the controllers
+    #[command(subcommand)]
+    Quorum(quorum::QuorumCommand),
+    /// Elect leaders of partitions, and give them other replicas
+    #[command(subcommand, alias = "partitions")]
+    Partition(partition::PartitionCommand),
+    /// Measure how fast a cluster takes and gives records
+    #[command(subcommand)]
+    Perf(Box<perf::PerfCommand>),
 }
 
 impl Tool {
@@ -65,6 +125,17 @@ impl Tool {
             Self::Produce(args) => args.run().await,
             Self::Consume(args) => args.run().await,
             Self::Group(command) => command.run().await,
+            Self::Config(command) => command.run().await,
+            Self::Quota(command) => command.run().await,
+            Self::Transaction(command) => command.run().await,
+            Self::Producer(command) => command.run().await,
+            Self::DeleteRecords(args) => args.run().await,
+            Self::LogDirs(command) => command.run().await,
+            Self::Broker(command) => command.run().await,
+            Self::Feature(command) => command.run().await,
+            Self::Quorum(command) => command.run().await,
+            Self::Partition(command) => command.run().await,
+            Self::Perf(command) => command.run().await,
         }
     }
 }
@@ -91,7 +162,7 @@ pub(crate) struct ServerArgs {
     #[command(flatten)]
     pub(crate) node: NodeArgs,
     /// What goes into the log on standard error: a level, or levels by module
-    #[arg(long, env = "RUST_LOG", default_value = "info", value_name = "FILTER")]
+    #[arg(long, env = "RUST_LOG", hide_env_values = true, default_value = "info", value_name = "FILTER")]
     pub(crate) log: String,
 }
 
@@ -115,51 +186,14 @@ pub(crate) struct FormatArgs {
     pub(crate) ignore_formatted: bool,
 }
 
-/// How to reach the cluster.
-#[derive(Debug, Args)]
-pub(crate) struct ClusterArgs {
-    /// Brokers to find the cluster by, separated by commas; the port may be left out (9092)
-    #[arg(
-        long,
-        short,
-        env = "OTTLA_BOOTSTRAP_SERVER",
-        default_value = "localhost:9092",
-        value_name = "HOST:PORT,…",
-        hide_env_values = true
-    )]
-    bootstrap_server: String,
-}
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
 
-impl ClusterArgs {
-    async fn connect(&self) -> anyhow::Result<Client> {
-        self.connect_with(|_| ()).await
+    use super::*;
+
+    #[test]
+    fn the_command_line_contradicts_itself_nowhere() {
+        Cli::command().debug_assert();
     }
-
-    async fn connect_with(&self, change: impl FnOnce(&mut ClientConfig)) -> anyhow::Result<Client> {
-        let mut config = ClientConfig::new(&self.bootstrap_server);
-        config.connection.client_id = format!("ottla-cli-{}", std::process::id());
-        change(&mut config);
-        Client::connect(config).await.map_err(|error| {
-            if error.is_connection() {
-                anyhow::anyhow!(
-                    "{error} Start one with 'ottla', or name another one with --bootstrap-server."
-                )
-            } else {
-                error.into()
-            }
-        })
-    }
-}
-
-/// A `key=value` argument.
-fn key_value(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err("expected KEY=VALUE".to_owned()),
-    }
-}
-
-/// A topic name that the broker would not refuse.
-fn topic_name(text: &str) -> Result<String, String> {
-    ottla_types::TopicName::check(text).map(|()| text.to_owned()).map_err(|error| error.to_string())
 }

@@ -13,8 +13,9 @@ use ottla_record::Compression;
 use serde_json::json;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
+use super::ClusterArgs;
 use super::signals::StopSignals;
-use super::{ClusterArgs, key_value, topic_name};
+use super::values::{key_value, topic_name};
 use crate::output::{BadUsage, print_json};
 
 const READ_BYTES: usize = 256 * 1024;
@@ -76,7 +77,17 @@ pub(crate) enum AcksArg {
     All,
 }
 
-fn compression(name: &str) -> Result<Compression, String> {
+impl AcksArg {
+    pub(super) fn acks(self) -> Acks {
+        match self {
+            Self::None => Acks::None,
+            Self::Leader => Acks::Leader,
+            Self::All => Acks::All,
+        }
+    }
+}
+
+pub(super) fn compression(name: &str) -> Result<Compression, String> {
     Compression::from_name(name).ok_or_else(|| {
         let names: Vec<&str> = Compression::ALL.iter().map(|codec| codec.name()).collect();
         format!("expected one of {}", names.join(", "))
@@ -88,11 +99,7 @@ impl ProduceArgs {
         let (input, size) = self.input().await?;
         let client = self.cluster.connect_with(|config| config.allow_auto_create_topics = true).await?;
         let config = ProducerConfig {
-            acks: match self.acks {
-                AcksArg::None => Acks::None,
-                AcksArg::Leader => Acks::Leader,
-                AcksArg::All => Acks::All,
-            },
+            acks: self.acks.acks(),
             compression: self.compression,
             ..ProducerConfig::default()
         };
