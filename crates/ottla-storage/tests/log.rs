@@ -4,6 +4,10 @@
 
 #[path = "log/basics.rs"]
 mod basics;
+#[path = "log/cleaner.rs"]
+mod cleaner;
+#[path = "log/cleaner_kafka.rs"]
+mod cleaner_kafka;
 #[path = "log/crash.rs"]
 mod crash;
 #[path = "log/kafka.rs"]

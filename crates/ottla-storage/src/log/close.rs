@@ -30,6 +30,7 @@ impl Log {
     /// The disk: then the log directory must not be marked as cleanly closed.
     pub fn close(&mut self, now_ms: i64) -> Result<(), LogError> {
         self.write(|log| {
+            log.abandon_swap()?;
             let active = log.active();
             if active.changes > 0 || active.indexes_unsynced {
                 let fs = log.fs.clone();

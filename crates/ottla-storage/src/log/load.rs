@@ -144,6 +144,7 @@ impl Log {
             poisoned: None,
             log_end_unverified: false,
             jitter_seed: open.jitter_seed,
+            swap: None,
             fs,
         };
         log.load_epochs(&listing)?;
@@ -393,9 +394,12 @@ fn finish_swap(fs: &dyn Fs, dir: &Path, listing: &Listing, report: &mut LoadRepo
         remove(fs, &dir.join(name))?;
     }
     let mut covered: Option<(Offset, Offset)> = None;
+    let mut replaced = BTreeSet::new();
     for name in &valid {
         let Some((base, extension)) = files::parse(name) else { continue };
         if extension == "log.swap" {
+            // One without any batch covers nothing, but it replaces the segment of its name.
+            replaced.insert(base);
             let end = end_of_file(fs, &dir.join(name), base)?;
             let (low, high) = covered.unwrap_or((base, end));
             covered = Some((low.min(base), high.max(end)));
@@ -403,7 +407,8 @@ fn finish_swap(fs: &dyn Fs, dir: &Path, listing: &Listing, report: &mut LoadRepo
     }
     if let Some((low, high)) = covered {
         for (name, _) in fs.list(dir).map_err(LogError::io("list", dir))? {
-            let inside = base_of(&name).is_some_and(|base| base >= low && base < high);
+            let is_inside = |base: Offset| replaced.contains(&base) || (base >= low && base < high);
+            let inside = base_of(&name).is_some_and(is_inside);
             if inside && !name.ends_with(files::SWAP) {
                 remove(fs, &dir.join(&name))?;
             }

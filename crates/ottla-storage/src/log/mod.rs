@@ -5,6 +5,7 @@
 //! of a flusher that works outside the lock ([`Log::begin_flush`]). Reads return ranges of files ([`LogSlice`]), not bytes.
 
 mod append;
+pub mod cleaner;
 mod close;
 mod config;
 mod epoch_cache;
@@ -93,6 +94,8 @@ pub struct Log {
     /// Set while the log end is taken from the name of the last producer snapshot; checked before the first write.
     log_end_unverified: bool,
     jitter_seed: u64,
+    /// A cleaned segment that is about to replace others; its files are named `.swap`.
+    swap: Option<cleaner::Swap>,
 }
 
 /// Files renamed to `.deleted`, to be removed when readers may be expected to be done.
@@ -242,7 +245,8 @@ impl Log {
                 ..trash
             })
             .collect();
-        for segment in &mut self.segments {
+        let swap = self.swap.as_mut().map(cleaner::Swap::segment_mut);
+        for segment in self.segments.iter_mut().chain(swap) {
             segment.set_dir(Arc::clone(&self.dir));
         }
     }

@@ -76,11 +76,18 @@ pub(crate) struct BatchScan<'a> {
     end: u64,
     window: Vec<u8>,
     window_at: u64,
+    /// Bytes read at once.
+    window_len: usize,
 }
 
 impl<'a> BatchScan<'a> {
     pub(crate) fn new(file: &'a dyn FsFile, position: u64, end: u64) -> Self {
-        Self { file, position, end, window: Vec::new(), window_at: 0 }
+        Self::with_window(file, position, end, BATCH_WINDOW)
+    }
+
+    /// Reads `window_len` bytes at once, more only for a batch that is larger.
+    pub(crate) fn with_window(file: &'a dyn FsFile, position: u64, end: u64, window_len: usize) -> Self {
+        Self { file, position, end, window: Vec::new(), window_at: 0, window_len }
     }
 
     /// Where the next batch starts: the end of the last good one.
@@ -121,7 +128,7 @@ impl<'a> BatchScan<'a> {
         if have >= (len as u64).min(left) {
             return Ok(());
         }
-        let want = (len.max(BATCH_WINDOW) as u64).min(left);
+        let want = (len.max(self.window_len) as u64).min(left);
         self.window.resize(usize::try_from(want).unwrap_or(0), 0);
         let read = self.file.read_at(&mut self.window, self.position)?;
         self.window.truncate(read);

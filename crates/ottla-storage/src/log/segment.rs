@@ -47,6 +47,8 @@ pub(crate) struct BatchPosition {
 #[derive(Debug)]
 pub(crate) struct Segment {
     dir: Arc<Path>,
+    /// What follows the extensions of its files; empty unless compaction is about to put the segment in place.
+    pub(crate) suffix: &'static str,
     pub(crate) base: Offset,
     /// Bytes of batches in the `.log` file.
     pub(crate) size: u32,
@@ -76,6 +78,7 @@ impl Segment {
     ) -> Self {
         Self {
             dir,
+            suffix: "",
             base,
             size,
             created_ms: modified_ms,
@@ -94,7 +97,19 @@ impl Segment {
 
     /// Creates the files of a new segment; leftovers of that name are emptied.
     pub(crate) fn create(fs: &dyn Fs, dir: Arc<Path>, base: Offset, now_ms: i64) -> Result<Self, LogError> {
+        Self::create_suffixed(fs, dir, base, "", now_ms)
+    }
+
+    /// The same with a suffix behind the names of its files.
+    pub(crate) fn create_suffixed(
+        fs: &dyn Fs,
+        dir: Arc<Path>,
+        base: Offset,
+        suffix: &'static str,
+        now_ms: i64,
+    ) -> Result<Self, LogError> {
         let mut segment = Self::existing(dir, base, 0, now_ms, false);
+        segment.suffix = suffix;
         segment.changes = 1;
         segment.indexes_unsynced = true;
         let log = segment.create_file(fs, files::LOG)?;
@@ -124,7 +139,8 @@ impl Segment {
     }
 
     pub(crate) fn path(&self, extension: &str) -> PathBuf {
-        files::path(&self.dir, self.base, extension)
+        let path = files::path(&self.dir, self.base, extension);
+        if self.suffix.is_empty() { path } else { files::with_suffix(&path, self.suffix) }
     }
 
     /// The files that exist.
@@ -356,6 +372,11 @@ impl Segment {
     /// Largest batch timestamp, and the last offset of the first batch that has it; -1 when there is none.
     pub(crate) fn max_timestamp(&self, fs: &dyn Fs) -> Result<TimestampOffset, LogError> {
         self.cache().max_timestamp(fs, self)
+    }
+
+    /// Maximum timestamp of the first batch, from which the age of a segment counts.
+    pub(crate) fn first_batch_timestamp(&self, fs: &dyn Fs) -> Result<Option<TimestampMs>, LogError> {
+        self.cache().first_batch_timestamp(fs, self)
     }
 
     /// Largest batch timestamp, or the time of the last change of the file when no batch has one; retention by time

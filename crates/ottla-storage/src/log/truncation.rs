@@ -27,6 +27,7 @@ impl Log {
             return Ok(true);
         }
         self.write(|log| {
+            log.abandon_swap()?;
             let keep = log.segments.partition_point(|segment| segment.base <= target);
             log.remove_segments_from(keep, now_ms, true)?;
             let fs = log.fs.clone();
@@ -58,6 +59,7 @@ impl Log {
         now_ms: i64,
     ) -> Result<(), LogError> {
         self.write(|log| {
+            log.abandon_swap()?;
             log.remove_segments_from(0, now_ms, false)?;
             log.sync_dir()?;
             log.push_segment(offset, now_ms)?;

@@ -12,6 +12,10 @@
 //   time <timestamp>                        -> ok <timestamp>@<offset>/<epoch>, or ok none; -3 is the maximum
 //   end <epoch>                             -> ok <epoch>@<offset>, or ok none
 //   read <offset> <max bytes> <committed>   -> ok <base offset> <bytes> <aborted transactions>
+//   config <key> <value>                    changes a setting
+//   now <ms>                                sets the clock
+//   dirty <checkpoint, or -1>               -> ok <first dirty> <first uncleanable> <reset: true|false> <dirty ratio>
+//   clean <first dirty> <uncleanable> <map bytes> <buffer bytes>         -> ok <next dirty offset>
 //   close                                   the clean end
 
 import java.io.BufferedReader;
@@ -33,12 +37,17 @@ import org.apache.kafka.server.common.RequestLocal;
 import org.apache.kafka.server.storage.log.FetchIsolation;
 import org.apache.kafka.server.util.Scheduler;
 import org.apache.kafka.storage.internals.log.AppendOrigin;
+import org.apache.kafka.storage.internals.log.Cleaner;
+import org.apache.kafka.storage.internals.log.LogCleanerManager;
 import org.apache.kafka.storage.internals.log.LogConfig;
 import org.apache.kafka.storage.internals.log.LogDirFailureChannel;
 import org.apache.kafka.storage.internals.log.LogStartOffsetIncrementReason;
+import org.apache.kafka.storage.internals.log.LogToClean;
 import org.apache.kafka.storage.internals.log.ProducerStateManagerConfig;
+import org.apache.kafka.storage.internals.log.SkimpyOffsetMap;
 import org.apache.kafka.storage.internals.log.UnifiedLog;
 import org.apache.kafka.storage.internals.log.VerificationGuard;
+import org.apache.kafka.storage.internals.utils.Throttler;
 import org.apache.kafka.storage.log.metrics.BrokerTopicStats;
 
 public class LogPeer {
@@ -109,6 +118,15 @@ public class LogPeer {
             case "end": return log.endOffsetForEpoch(Integer.parseInt(c[1]))
                 .map(e -> e.epoch() + "@" + e.offset()).orElse("none");
             case "read": return read(c);
+            case "config":
+                settings.put(c[1], c[2]);
+                log.updateConfig(new LogConfig(settings));
+                return "";
+            case "now": now = Long.parseLong(c[1]); return "";
+            case "dirty": return dirty(c);
+            case "clean": return "" + new Cleaner(0, new SkimpyOffsetMap(Integer.parseInt(c[3])), Integer.parseInt(c[4]),
+                    1 << 20, 0.9, new Throttler(Double.MAX_VALUE, 300, "t", "b", CLOCK), CLOCK, p -> { })
+                .doClean(new LogToClean(log, Long.parseLong(c[1]), Long.parseLong(c[2]), false), now).getKey();
             case "close":
                 log.prepareActiveSegmentForClose();
                 log.flush(true);
@@ -117,6 +135,27 @@ public class LogPeer {
                 return "";
             default: throw new IllegalArgumentException(c[0]);
         }
+    }
+
+    static String dirty(String[] c) throws Exception {
+        Optional<Long> checkpoint = c[1].equals("-1") ? Optional.empty() : Optional.of(Long.parseLong(c[1]));
+        var find = LogCleanerManager.class.getDeclaredMethod("cleanableOffsets", UnifiedLog.class, Optional.class, long.class);
+        find.setAccessible(true);
+        Object found = find.invoke(null, log, checkpoint, now);
+        long[] offsets = new long[2];
+        String reset = "";
+        for (var part : found.getClass().getRecordComponents()) {
+            var get = part.getAccessor();
+            get.setAccessible(true);
+            switch (part.getName()) {
+                case "firstDirtyOffset": offsets[0] = (long) get.invoke(found); break;
+                case "firstUncleanableDirtyOffset": offsets[1] = (long) get.invoke(found); break;
+                default: reset = "" + get.invoke(found);
+            }
+        }
+        LogToClean toClean = new LogToClean(log, offsets[0], offsets[1], false);
+        return offsets[0] + " " + toClean.firstUncleanableOffset() + " " + reset + " " + toClean.cleanableBytes() + "/"
+            + toClean.totalBytes();
     }
 
     static String open(String[] c) throws Exception {

@@ -34,14 +34,14 @@ fn jars(test: &str) -> Option<PathBuf> {
 }
 
 /// A JVM that answers line by line (see `LogPeer.java`).
-struct Kafka {
+pub(crate) struct Kafka {
     process: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
 }
 
 impl Kafka {
-    fn start(test: &str) -> Option<Self> {
+    pub(crate) fn start(test: &str) -> Option<Self> {
         let started = Command::new("java")
             .arg("-Xmx400m")
             .arg("-cp")
@@ -62,7 +62,7 @@ impl Kafka {
         Some(Self { process, input, output: BufReader::new(output) })
     }
 
-    fn ask(&mut self, command: &str) -> Result<String, String> {
+    pub(crate) fn ask(&mut self, command: &str) -> Result<String, String> {
         writeln!(self.input, "{command}").unwrap();
         let mut answer = String::new();
         self.output.read_line(&mut answer).unwrap();
@@ -77,7 +77,7 @@ impl Kafka {
         }
     }
 
-    fn open(&mut self, dir: &Path, clean: bool, recovery_point: i64, start: i64, now: i64) {
+    pub(crate) fn open(&mut self, dir: &Path, clean: bool, recovery_point: i64, start: i64, now: i64) {
         let dir = dir.display();
         self.ask(&format!(
             "open {dir} {clean} {recovery_point} {start} {now} {SEGMENT_BYTES} {INDEX_INTERVAL_BYTES} {SEGMENT_MS}"
@@ -92,7 +92,7 @@ impl Drop for Kafka {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text
@@ -122,8 +122,11 @@ fn open_ours(dir: &Path, clean: bool, recovery_point: i64, start: i64, now_ms: i
     Log::open(Arc::new(RealFs), dir, config(), open).unwrap().0
 }
 
-fn state(log: &Log, sizes: &BTreeMap<i64, u64>) -> String {
-    let segments: Vec<_> = log.segment_base_offsets().map(|b| format!("{}:{}", b.0, sizes[&b.0])).collect();
+pub(crate) fn state(log: &Log, sizes: &BTreeMap<i64, u64>) -> String {
+    let segments: Vec<_> = log
+        .segment_base_offsets()
+        .map(|b| format!("{}:{}", b.0, sizes.get(&b.0).copied().unwrap_or(0)))
+        .collect();
     let epochs: Vec<_> = log.epoch_entries().iter().map(|e| format!("{}@{}", e.epoch, e.start)).collect();
     let producers: Vec<_> = log
         .active_producers()
@@ -158,7 +161,7 @@ fn sizes(dir: &Path) -> BTreeMap<i64, u64> {
 }
 
 /// All files but those on their way out.
-fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+pub(crate) fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     std::fs::read_dir(dir)
         .unwrap()
         .map(|entry| entry.unwrap())
@@ -167,7 +170,7 @@ fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
         .collect()
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     let _ = std::fs::remove_dir_all(to);
     std::fs::create_dir_all(to).unwrap();
     for (name, bytes) in files(from) {
@@ -190,10 +193,10 @@ fn refusal(error: &AppendError) -> &'static str {
     }
 }
 
-struct Rng(u64);
+pub(crate) struct Rng(pub(crate) u64);
 
 impl Rng {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -201,7 +204,7 @@ impl Rng {
         (z ^ (z >> 31)) % bound
     }
 
-    fn i64_below(&mut self, bound: i64) -> i64 {
+    pub(crate) fn i64_below(&mut self, bound: i64) -> i64 {
         i64::try_from(self.below(u64::try_from(bound.max(1)).unwrap())).unwrap()
     }
 }
