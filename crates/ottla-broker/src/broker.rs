@@ -11,6 +11,7 @@ use ottla_protocol::ErrorCode;
 use ottla_types::{NodeId, TopicName, Uuid};
 
 use crate::auto_topics::AutoTopics;
+use crate::cleaner::LogCleaner;
 use crate::connections;
 use crate::controller::ControllerHandle;
 use crate::fetch_session::FetchSessions;
@@ -43,6 +44,8 @@ pub(crate) struct Broker {
     partitions: RwLock<HashMap<PartitionKey, Arc<Partition>>>,
     /// The log directories behind the partitions.
     pub(crate) replicas: Replicas,
+    /// Compaction.
+    pub(crate) cleaner: LogCleaner,
     pub(crate) controller: ControllerHandle,
     pub(crate) groups: Groups,
     pub(crate) fetch_sessions: FetchSessions,
@@ -78,6 +81,7 @@ impl Broker {
             image: ArcSwap::from_pointee(MetadataImage::default()),
             partitions: RwLock::default(),
             replicas,
+            cleaner: LogCleaner::new(values),
             controller,
             groups: Groups::new(&config),
             fetch_sessions,

@@ -7,6 +7,7 @@
 mod authorized_operations;
 mod auto_topics;
 mod broker;
+mod cleaner;
 mod clock;
 mod connections;
 mod controller;

@@ -190,6 +190,7 @@ impl Node {
             listeners.push(listener.serve(Arc::clone(&service)));
         }
         let tasks = duties::start(&broker);
+        broker.cleaner.start(&broker);
         let image = broker.image();
         let started = Started {
             cluster_id: broker.cluster_id.clone(),
@@ -228,11 +229,16 @@ impl Node {
         let broker_epoch = leave(&self.broker).await;
         let (produced, fetched) = self.broker.metrics.totals();
         info!("took {produced} bytes of records and sent {fetched} since the start");
+        let (cleanings, read, left) = self.broker.cleaner.totals();
+        if cleanings > 0 {
+            info!("compacted {cleanings} times: {left} of {read} bytes were left");
+        }
         self.broker.controller.stop();
         let broker = Arc::clone(&self.broker);
         let controller = self.controller;
         tokio::task::spawn_blocking(move || {
             let ended = controller.join();
+            broker.cleaner.shut_down();
             broker.replicas.shut_down(&broker, broker_epoch);
             ended.map_err(|_| anyhow::anyhow!("the controller's thread panicked"))
         })

@@ -49,6 +49,7 @@ pub(crate) fn publish(broker: &Arc<Broker>, delta: &MetadataDelta) {
     }
     if brokers_changed {
         broker.reload_config(image);
+        broker.cleaner.reconfigure(broker);
     }
     if brokers_changed || !topics_changed.is_empty() {
         update_settings(broker, image, |topic| brokers_changed || topics_changed.contains(topic));

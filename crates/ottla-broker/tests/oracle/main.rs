@@ -6,6 +6,7 @@
 
 mod client;
 mod cluster;
+mod compaction;
 mod compare;
 mod configs;
 mod fetch;
@@ -34,6 +35,7 @@ const SCRIPTS: &[(&str, Script)] = &[
     ("configs", configs::script),
     ("produce", produce::script),
     ("fetch", fetch::script),
+    ("compaction", compaction::script),
     ("offsets", offsets::script),
     ("groups", groups::script),
     ("members", members::script),

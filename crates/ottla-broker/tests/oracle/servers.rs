@@ -28,6 +28,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("group.initial.rebalance.delay.ms", "0"),
     ("broker.rack", "rack-a"),
     ("num.partitions", "2"),
+    ("log.cleaner.backoff.ms", "200"),
     // The records are of one fixed day long ago.
     ("log.retention.ms", "-1"),
 ];

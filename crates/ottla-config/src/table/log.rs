@@ -21,30 +21,30 @@ area! { Broker "Log"
         "Java class that may refuse new topics. Java plug-ins cannot be loaded here.";
     "delete.topic.enable": Boolean "true", Any, High, ReadOnly, Yes,
         "Whether topics may be deleted at all.";
-    "log.cleaner.backoff.ms": Long "15000", AtLeast(0), Medium, ClusterWide, Later,
+    "log.cleaner.backoff.ms": Long "15000", AtLeast(0), Medium, ClusterWide, Yes,
         "Pause of a cleaner thread that found no log to compact.";
-    "log.cleaner.dedupe.buffer.size": Long "134217728", Any, Medium, ClusterWide, Later,
+    "log.cleaner.dedupe.buffer.size": Long "134217728", Any, Medium, ClusterWide, Yes,
         "Memory of all cleaner threads together for the map from keys to newest offsets.";
-    "log.cleaner.delete.retention.ms": Long "86400000", AtLeast(0), Medium, ClusterWide, Later,
+    "log.cleaner.delete.retention.ms": Long "86400000", AtLeast(0), Medium, ClusterWide, Yes,
         "How long a tombstone or a transaction marker stays readable after compaction has passed over it.";
-    "log.cleaner.enable": Boolean "true", Any, Medium, ReadOnly, Later,
+    "log.cleaner.enable": Boolean "true", Any, Medium, ReadOnly, Yes,
         "Run the cleaner; without it compacted topics only grow. Deprecated in Kafka.";
-    "log.cleaner.io.buffer.load.factor": Double "0.9", Any, Medium, ClusterWide, Later,
+    "log.cleaner.io.buffer.load.factor": Double "0.9", Any, Medium, ClusterWide, Yes,
         "How full the cleaner's key map may get, 0 to 1.";
-    "log.cleaner.io.buffer.size": Int "524288", AtLeast(0), Medium, ClusterWide, Later,
+    "log.cleaner.io.buffer.size": Int "524288", AtLeast(0), Medium, ClusterWide, Yes,
         "Memory of all cleaner threads together for reading and writing.";
-    "log.cleaner.io.max.bytes.per.second": Double "1.7976931348623157E308", Any, Medium, ClusterWide, Later,
+    "log.cleaner.io.max.bytes.per.second": Double "1.7976931348623157E308", Any, Medium, ClusterWide, Yes,
         "Bytes per second that cleaning may read and write in total.";
-    "log.cleaner.max.compaction.lag.ms": Long "9223372036854775807", AtLeast(1), Medium, ClusterWide, Later,
+    "log.cleaner.max.compaction.lag.ms": Long "9223372036854775807", AtLeast(1), Medium, ClusterWide, Yes,
         "Longest time that a record may wait before it must become eligible for compaction.";
-    "log.cleaner.min.cleanable.ratio": Double "0.5", Between(0, 1), Medium, ClusterWide, Later,
+    "log.cleaner.min.cleanable.ratio": Double "0.5", Between(0, 1), Medium, ClusterWide, Yes,
         "Part of a log that must be uncompacted before the cleaner picks it up.";
-    "log.cleaner.min.compaction.lag.ms": Long "0", AtLeast(0), Medium, ClusterWide, Later,
+    "log.cleaner.min.compaction.lag.ms": Long "0", AtLeast(0), Medium, ClusterWide, Yes,
         "Shortest time that a record stays untouched by compaction.";
-    "log.cleaner.threads": Int "1", AtLeast(0), Medium, ClusterWide, Later,
+    "log.cleaner.threads": Int "1", AtLeast(0), Medium, ClusterWide, Yes,
         "Cleaner threads.";
     "log.cleanup.policy": List "delete", ListOf(&["compact", "delete"]), Medium, ClusterWide, Yes,
-        "What happens to old data: `delete`, `compact`, both, or (empty) nothing. Compaction does not run yet.";
+        "What happens to old data: `delete`, `compact`, both, or (empty) nothing.";
     "log.dir": List "/tmp/kafka-logs", NonEmptyUniqueList, High, ReadOnly, Yes,
         "Directory of the logs, used when `log.dirs` is not set.";
     "log.dir.failure.timeout.ms": Long "30000", AtLeast(1), Low, ReadOnly, Later,

@@ -4,7 +4,7 @@ use super::area;
 
 area! { Topic "Topics"
     "cleanup.policy": List "delete", ListOf(&["compact", "delete"]), Medium, Always, Yes,
-        "What happens to old data: `delete` removes whole segments by age and size, `compact` keeps the newest record of each key, both may be combined, and an empty list keeps everything. Compaction does not run yet.";
+        "What happens to old data: `delete` removes whole segments by age and size, `compact` keeps the newest record of each key, both may be combined, and an empty list keeps everything.";
     "compression.gzip.level": Int "-1", GzipLevel, Medium, Always, Yes,
         "Effort of gzip when the broker has to compress; -1 is the codec's own default.";
     "compression.lz4.level": Int "9", Between(1, 17), Medium, Always, Yes,
@@ -13,7 +13,7 @@ area! { Topic "Topics"
         "Codec in which batches are stored; `producer` leaves them as they came.";
     "compression.zstd.level": Int "3", Between(-131072, 22), Medium, Always, Yes,
         "Effort of zstd when the broker has to compress; negative levels trade size for speed.";
-    "delete.retention.ms": Long "86400000", AtLeast(0), Medium, Always, Later,
+    "delete.retention.ms": Long "86400000", AtLeast(0), Medium, Always, Yes,
         "How long a tombstone or a transaction marker stays readable after compaction has passed over it.";
     "durability.policy" [own]: String "sync", OneOf(&["sync", "page-cache"]), High, Always, Yes,
         "When a write with acks=all is answered: `sync` waits until the record is on disk on every in-sync replica, `page-cache` only until it is in their memory, as Kafka does.";
@@ -37,7 +37,7 @@ area! { Topic "Topics"
         "Bytes of a tiered partition kept on local disk; -2 follows `retention.bytes`, -1 is no limit.";
     "local.retention.ms": Long "-2", AtLeast(-2), Medium, Always, Later,
         "Age up to which a tiered partition stays on local disk; -2 follows `retention.ms`, -1 is no limit.";
-    "max.compaction.lag.ms": Long "9223372036854775807", AtLeast(1), Medium, Always, Later,
+    "max.compaction.lag.ms": Long "9223372036854775807", AtLeast(1), Medium, Always, Yes,
         "Longest time that a record may wait before it must become eligible for compaction.";
     "max.decompressed.message.bytes": Int "2147483639", Between(1, 2147483639), Medium, Always, Yes,
         "Largest size that a compressed batch may have once it is unpacked.";
@@ -49,9 +49,9 @@ area! { Topic "Topics"
         "How far a producer's timestamp may lie behind the broker's clock.";
     "message.timestamp.type": String "CreateTime", OneOf(&["CreateTime", "LogAppendTime"]), Medium, Always, Yes,
         "Whether a record carries the time its producer gave it or the time of the append.";
-    "min.cleanable.dirty.ratio": Double "0.5", Between(0, 1), Medium, Always, Later,
+    "min.cleanable.dirty.ratio": Double "0.5", Between(0, 1), Medium, Always, Yes,
         "Part of a log that must be uncompacted before the cleaner picks it up.";
-    "min.compaction.lag.ms": Long "0", AtLeast(0), Medium, Always, Later,
+    "min.compaction.lag.ms": Long "0", AtLeast(0), Medium, Always, Yes,
         "Shortest time that a record stays untouched by compaction.";
     "min.insync.replicas": Int "1", AtLeast(1), Medium, Always, Yes,
         "In-sync replicas that must hold a record before a write with acks=all succeeds.";
