@@ -7,6 +7,7 @@ use ottla_config::Values;
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::CreateTopicsRequest;
 use ottla_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use ottla_protocol::messages::create_topics_response::CreatableTopicResult;
 use ottla_types::TopicName;
 use tracing::{info, warn};
 
@@ -25,21 +26,20 @@ impl AutoTopics {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts the creation of a topic, unless it is under way.
-    pub(crate) fn create(broker: &Arc<Broker>, name: TopicName) {
-        Self::create_charged(broker, name, None);
-    }
-
-    /// The same at the cost of a client's quota.
-    pub(crate) fn create_charged(broker: &Arc<Broker>, name: TopicName, quota: Option<MutationQuota>) {
-        if !broker.auto_topics.lock().insert(name.clone()) {
+    /// Starts the creation of topics in one request, at the cost of a client's quota if there is one, without those whose
+    /// creation is under way. Names that collide only with each other are all made, as Kafka does.
+    pub(crate) fn create(broker: &Arc<Broker>, mut names: Vec<TopicName>, quota: Option<MutationQuota>) {
+        let mut under_way = broker.auto_topics.lock();
+        names.retain(|name| under_way.insert(name.clone()));
+        drop(under_way);
+        if names.is_empty() {
             return;
         }
         let broker = Arc::clone(broker);
         tokio::spawn(async move {
-            let topic = creatable(&name, broker.config().values());
+            let config = broker.config();
             let request = CreateTopicsRequest {
-                topics: vec![topic],
+                topics: names.iter().map(|name| creatable(name, config.values())).collect(),
                 timeout_ms: 30_000,
                 ..CreateTopicsRequest::default()
             };
@@ -51,18 +51,22 @@ impl AutoTopics {
                     controller.create_topics(&request, random, &mut charge)
                 })
                 .await;
-            match created.map(|response| response.topics.into_iter().next()) {
-                Ok(Some(result)) => match ErrorCode::from_code(result.error_code) {
-                    ErrorCode::None => info!(topic = %name, "created the topic on first use"),
-                    ErrorCode::TopicAlreadyExists => {}
-                    code => {
-                        warn!(topic = %name, "cannot create the topic: {} {:?}", code.name(), result.error_message)
-                    }
-                },
-                _ => warn!(topic = %name, "cannot create the topic: no answer from the controller"),
+            match created {
+                Ok(response) => response.topics.iter().for_each(tell),
+                Err(_) => warn!("cannot create topics: no answer from the controller"),
             }
-            broker.auto_topics.lock().remove(&name);
+            let mut under_way = broker.auto_topics.lock();
+            names.iter().for_each(|name| _ = under_way.remove(name));
         });
+    }
+}
+
+fn tell(result: &CreatableTopicResult<'_>) {
+    let topic = &result.name;
+    match ErrorCode::from_code(result.error_code) {
+        ErrorCode::None => info!(%topic, "created the topic on first use"),
+        ErrorCode::TopicAlreadyExists => {}
+        code => warn!(%topic, "cannot create the topic: {} {:?}", code.name(), result.error_message),
     }
 }
 

@@ -213,9 +213,7 @@ impl Broker {
         names: Vec<TopicName>,
         quota: &MutationQuota,
     ) {
-        for name in names {
-            AutoTopics::create_charged(self, name, Some(quota.clone()));
-        }
+        AutoTopics::create(self, names, Some(quota.clone()));
     }
 }
 

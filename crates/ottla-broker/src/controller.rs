@@ -19,7 +19,7 @@ use tracing::{error, info};
 
 use crate::broker::Broker;
 use crate::clock;
-use crate::metadata_log::{MetadataLog, MetadataLogError};
+use crate::metadata_log::{MetadataLog, MetadataLogError, QuorumView};
 use crate::publisher;
 use crate::request::Request;
 
@@ -69,6 +69,21 @@ impl ControllerHandle {
         }
     }
 
+    /// What the metadata quorum is like now.
+    pub(crate) fn quorum(&self) -> impl Future<Output = Result<QuorumView, Stopped>> + Send + use<> {
+        let (sender, receiver) = oneshot::channel();
+        let job: Job = Box::new(move |runtime| {
+            // Whoever asked may have gone.
+            _ = sender.send(runtime.log.quorum_view());
+            Ok(())
+        });
+        let sent = self.jobs.send(Some(job));
+        async move {
+            sent.map_err(|_| Stopped)?;
+            receiver.await.map_err(|_| Stopped)
+        }
+    }
+
     /// A heartbeat of a broker, which also extends its session.
     pub(crate) fn heartbeat(
         &self,
@@ -96,8 +111,10 @@ impl ControllerHandle {
     ) -> Outcome {
         let request = Arc::new(request);
         let asked = Arc::clone(&request);
-        let reply =
-            self.decide(move |controller, context, random| decide(controller, context, random, &asked));
+        let reply = self.decide(move |controller, context, random| {
+            let context = Context { api_version: asked.api_version, ..*context };
+            decide(controller, &context, random, &asked)
+        });
         Outcome::later(async move {
             match reply.await {
                 Ok(response) => request.reply(&response),

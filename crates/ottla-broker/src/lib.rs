@@ -4,11 +4,13 @@
 //! The shell holds no rules of its own: groups are decided in `ottla-coordinator`, metadata in `ottla-metadata`, replicas in
 //! `ottla-replica`, bytes in `ottla-storage` and `ottla-record`.
 
+mod acl_elements;
 mod authorized_operations;
 mod auto_topics;
 mod broker;
 mod cleaner;
 mod clock;
+mod config_changes;
 mod connections;
 mod controller;
 mod coordinators;
@@ -26,6 +28,7 @@ mod metadata_log;
 mod metrics;
 mod node;
 mod partition;
+mod principal;
 mod producer_ids;
 mod publisher;
 mod quotas;

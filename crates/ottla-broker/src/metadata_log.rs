@@ -12,8 +12,8 @@ use ottla_protocol::records::FramedRecord as _;
 use ottla_protocol::wire::Reader;
 use ottla_quorum::snapshot::{SnapshotId, SnapshotRetention};
 use ottla_quorum::{
-    BatchRecords, MetadataBatch, MetadataLogConfig, QuorumConfig, QuorumError, QuorumNode, open_metadata_log,
-    read_bootstrap,
+    BatchRecords, MetadataBatch, MetadataLogConfig, QuorumConfig, QuorumError, QuorumNode, VoterSet,
+    open_metadata_log, read_bootstrap,
 };
 use ottla_storage::fs::Fs;
 use ottla_storage::log::{Log, LogError};
@@ -47,6 +47,17 @@ struct SnapshotPolicy {
     /// `metadata.log.max.snapshot.interval.ms`; 0 for never by time.
     max_interval_ms: i64,
     retention: SnapshotRetention,
+}
+
+/// The quorum as its leader sees it.
+#[derive(Clone, Debug)]
+pub(crate) struct QuorumView {
+    pub(crate) epoch: LeaderEpoch,
+    pub(crate) high_watermark: Offset,
+    /// End of this node's log, which leads.
+    pub(crate) end_offset: Offset,
+    pub(crate) kraft_version: i16,
+    pub(crate) voters: VoterSet,
 }
 
 /// The log, driven by the controller's thread.
@@ -149,6 +160,17 @@ impl MetadataLog {
     /// `kraft.version`.
     pub(crate) fn kraft_version(&self) -> i16 {
         self.node.quorum().kraft_version()
+    }
+
+    /// Epoch, offsets and voters.
+    pub(crate) fn quorum_view(&self) -> QuorumView {
+        QuorumView {
+            epoch: self.epoch(),
+            high_watermark: self.high_watermark(),
+            end_offset: self.end_offset(),
+            kraft_version: self.kraft_version(),
+            voters: self.node.quorum().voters().clone(),
+        }
     }
 
     /// Appends records; they are committed by the next [`MetadataLog::commit`].

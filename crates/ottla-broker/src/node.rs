@@ -12,7 +12,9 @@ use ottla_metadata::features::{MetadataVersion, default_levels, supported_featur
 use ottla_net::{ConnectionLimits, Listener, ListenerConfig, ListenerHandle, MemoryBudget};
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::broker_registration_request::{Feature, Listener as RegisteredListener};
-use ottla_protocol::messages::{BrokerHeartbeatRequest, BrokerRegistrationRequest};
+use ottla_protocol::messages::{
+    BrokerHeartbeatRequest, BrokerRegistrationRequest, ControllerRegistrationRequest,
+};
 use ottla_protocol::wire::Message as _;
 use ottla_quorum::{Endpoint as VoterEndpoint, FormatMetadata, QuorumConfig, Voter, VoterSet};
 use ottla_storage::dir::{Format, LogDirs, LogDirsConfig, META_PROPERTIES};
@@ -331,6 +333,7 @@ fn prepare(
     let metadata_path = log_dirs.metadata_dir().path().to_owned();
     let mut runtime = lead(config, &cluster_id, fs, &metadata_path, quorum)?;
     register(&mut runtime, config, &cluster_id, &log_dirs)?;
+    register_controller(&mut runtime, config)?;
     let (handle, inbox) = ControllerHandle::new();
     let broker = Broker::new(&cluster_id, Arc::clone(config), handle, Replicas::new(log_dirs), limits);
     let image = runtime.log().image().clone();
@@ -424,6 +427,39 @@ fn register(
     if !code.is_none() {
         bail!("the controller refuses this broker's registration: {} ({})", code.name(), code.message());
     }
+    runtime.settle(&decision)?;
+    Ok(())
+}
+
+/// Registers this node's controller, where the cluster's `metadata.version` has such registrations (KIP-919).
+fn register_controller(runtime: &mut Runtime, config: &BrokerConfig) -> anyhow::Result<()> {
+    use ottla_protocol::messages::controller_registration_request::{Feature, Listener};
+    let node = config.node();
+    let features = supported_features();
+    let request = ControllerRegistrationRequest {
+        controller_id: node.node_id.value(),
+        incarnation_id: random::uuid(),
+        listeners: node
+            .advertised_controller_listeners
+            .iter()
+            .map(|endpoint| Listener {
+                name: endpoint.listener.as_str().into(),
+                host: endpoint.host.as_deref().unwrap_or("localhost").into(),
+                port: endpoint.port,
+                security_protocol: endpoint.protocol.id(),
+            })
+            .collect(),
+        features: features
+            .iter()
+            .map(|(name, range)| Feature {
+                name: (*name).into(),
+                min_supported_version: range.min,
+                max_supported_version: range.max,
+            })
+            .collect(),
+        ..ControllerRegistrationRequest::default()
+    };
+    let decision = runtime.controller().register_controller(&request);
     runtime.settle(&decision)?;
     Ok(())
 }

@@ -70,7 +70,7 @@ fn find(broker: &Arc<Broker>, key_type: i8, key: &str, listener: &str) -> Result
     }
     let image = broker.image();
     let Some(topic) = image.topics().by_name(CONSUMER_OFFSETS) else {
-        AutoTopics::create(broker, CONSUMER_OFFSETS.into());
+        AutoTopics::create(broker, vec![CONSUMER_OFFSETS.into()], None);
         return Err(ErrorCode::CoordinatorNotAvailable);
     };
     let count = i32::try_from(topic.partitions.len()).map_err(|_| ErrorCode::CoordinatorNotAvailable)?;

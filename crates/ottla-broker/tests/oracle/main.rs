@@ -4,6 +4,7 @@
 //! their error codes compared with the recorded ones (`codes.txt`; `UPDATE=1` records Kafka's). `ORACLE_ONLY=fetch,groups`
 //! runs some scripts only. What two right servers may answer differently stands in `rules.rs`.
 
+mod admin;
 mod client;
 mod cluster;
 mod compaction;
@@ -18,6 +19,7 @@ mod produce;
 mod quotas;
 mod requests;
 mod rules;
+mod security;
 mod servers;
 mod topics;
 mod tree;
@@ -41,6 +43,8 @@ const SCRIPTS: &[(&str, Script)] = &[
     ("members", members::script),
     ("quotas", quotas::script),
     ("malformed", malformed::script),
+    ("security", security::script),
+    ("admin", admin::script),
 ];
 
 fn scripts() -> Vec<(&'static str, Script)> {

@@ -34,6 +34,9 @@ const RANDOM: &str = "drawn at random by the server";
 const WORDS: &str = "text for people; Kafka words it anew from release to release";
 const HASHED: &str = "Kafka answers in the order of a hash table";
 
+const METADATA_LOG: &str = "the length of the metadata log";
+const CLOCK: &str = "the server's clock";
+
 const RULES: &[Rule] = &[
     rule("*", "topic_id", How::Named("topic"), RANDOM),
     rule("*", "cluster_id", How::Named("cluster"), RANDOM),
@@ -57,6 +60,20 @@ const RULES: &[Rule] = &[
         "an offset of the metadata log",
     ),
     rule("ProduceResponse", "log_append_time_ms", How::NotNegative, "the server's clock"),
+    rule("DescribeQuorumResponse", "replica_directory_id", How::Named("directory"), RANDOM),
+    rule("DescribeQuorumResponse", "leader_epoch", How::NotNegative, "a slow start takes several elections"),
+    rule("DescribeQuorumResponse", "log_end_offset", How::NotNegative, METADATA_LOG),
+    rule("DescribeQuorumResponse", "high_watermark", How::NotNegative, METADATA_LOG),
+    rule("DescribeQuorumResponse", "last_fetch_timestamp", How::NotNegative, CLOCK),
+    rule("DescribeQuorumResponse", "last_caught_up_timestamp", How::NotNegative, CLOCK),
+    rule("AlterConfigsResponse", "responses", How::AnyOrder, HASHED),
+    rule("ListConfigResourcesResponse", "config_resources", How::AnyOrder, HASHED),
+    rule("ElectLeadersResponse", "replica_election_results", How::AnyOrder, HASHED),
+    rule("ElectLeadersResponse", "partition_result", How::AnyOrder, HASHED),
+    rule("UpdateFeaturesResponse", "results", How::AnyOrder, HASHED),
+    rule("AlterUserScramCredentialsResponse", "results", How::AnyOrder, HASHED),
+    rule("DescribeUserScramCredentialsResponse", "results", How::AnyOrder, HASHED),
+    rule("DescribeUserScramCredentialsResponse", "credential_infos", How::AnyOrder, HASHED),
     rule("MetadataResponse", "topics", How::AnyOrder, HASHED),
     rule("MetadataResponse", "brokers", How::AnyOrder, HASHED),
     rule("DescribeClusterResponse", "brokers", How::AnyOrder, HASHED),

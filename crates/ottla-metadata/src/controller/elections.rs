@@ -239,13 +239,13 @@ impl Controller {
         request: &ElectLeadersRequest<'_>,
     ) -> Decision<ElectLeadersResponse<'static>> {
         let mut response = ElectLeadersResponse::default();
+        if request.topic_partitions.as_ref().is_some_and(Vec::is_empty) {
+            return Decision::reply(response);
+        }
         let kind = match request.election_type {
             0 => ElectionKind::Preferred,
             1 => ElectionKind::Unclean,
-            _ => {
-                response.error_code = ErrorCode::InvalidRequest.code();
-                return Decision::reply(response);
-            }
+            other => return Decision::reply(unknown_election(request, other)),
         };
         let mut records = Vec::new();
         let all = request.topic_partitions.is_none();
@@ -308,6 +308,27 @@ impl Controller {
         let record = self.elect(version, (topic.id, index), election);
         records.push(record.ok_or_else(|| ApiError::with_default_text(nobody))?);
         Ok(())
+    }
+}
+
+/// Refuses a kind of election that there is not, of each partition asked about.
+fn unknown_election(request: &ElectLeadersRequest<'_>, kind: i8) -> ElectLeadersResponse<'static> {
+    let code = ErrorCode::InvalidRequest.code();
+    let refuse = |index: &PartitionIndex| PartitionResult {
+        partition_id: *index,
+        error_code: code,
+        error_message: Some(format!("Unknown election type {kind}").into()),
+    };
+    let topics = request.topic_partitions.iter().flatten();
+    ElectLeadersResponse {
+        error_code: code,
+        replica_election_results: topics
+            .map(|topic| ReplicaElectionResult {
+                topic: topic.topic.to_string().into(),
+                partition_result: topic.partitions.iter().map(refuse).collect(),
+            })
+            .collect(),
+        ..ElectLeadersResponse::default()
     }
 }
 

@@ -34,7 +34,9 @@ mod liveness;
 mod partition_change;
 pub mod placement;
 mod producer_ids;
+mod reassignments;
 mod registration;
+mod scram;
 mod settings;
 mod update_features;
 

@@ -24,7 +24,8 @@ enum Direction {
 }
 
 impl Controller {
-    /// Answers UpdateFeatures (v0-2): all or nothing.
+    /// Answers UpdateFeatures (v0-2): all or nothing. What version 0 says about downgrades means nothing to Kafka's controller
+    /// either.
     pub fn update_features(
         &self,
         context: &Context,
@@ -33,7 +34,6 @@ impl Controller {
         let mut updates = BTreeMap::new();
         for update in &request.feature_updates {
             let direction = match update.upgrade_type {
-                1 if context.api_version == 0 && update.allow_downgrade => Direction::SafeDowngrade,
                 1 => Direction::Upgrade,
                 2 => Direction::SafeDowngrade,
                 3 => Direction::UnsafeDowngrade,

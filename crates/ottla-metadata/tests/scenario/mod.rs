@@ -198,6 +198,8 @@ impl Cluster {
             "features" => self.features(&args),
             "alter-isr" => self.alter_isr(&args),
             "elect" => self.elect(&args),
+            "reassign" => self.reassign(&args),
+            "reassignments" => self.reassignments(),
             "show" => show::partition_of(self.controller.image(), args.word(1)),
             other => panic!("unknown command {other}"),
         }
@@ -508,5 +510,42 @@ impl Cluster {
             }
             lines
         })
+    }
+
+    /// `reassign foo-0 replicas=2,3 [keep-factor]`, or without `replicas` to cancel.
+    fn reassign(&mut self, args: &Args<'_>) -> Vec<String> {
+        use m::alter_partition_reassignments_request as request;
+        let (topic, index) = args.word(1).rsplit_once('-').unwrap();
+        let partition = request::ReassignablePartition {
+            partition_index: index.parse().unwrap(),
+            replicas: args.named.get("replicas").map(|text| list(text)),
+        };
+        let request = request::AlterPartitionReassignmentsRequest {
+            allow_replication_factor_change: !args.flag("keep-factor"),
+            topics: vec![request::ReassignableTopic {
+                name: topic.to_owned().into(),
+                partitions: vec![partition],
+            }],
+            ..Default::default()
+        };
+        let decision = self.controller.alter_partition_reassignments(&request);
+        self.accept(decision, |r| {
+            let partitions = r.responses.iter().flat_map(|topic| &topic.partitions);
+            partitions.map(|p| show::error(p.error_code, p.error_message.as_deref())).collect()
+        })
+    }
+
+    fn reassignments(&self) -> Vec<String> {
+        let listed = self.controller.list_partition_reassignments(&Default::default());
+        let show = |topic: &m::list_partition_reassignments_response::OngoingTopicReassignment<'_>| {
+            let line = |p: &m::list_partition_reassignments_response::OngoingPartitionReassignment| {
+                format!(
+                    "{}-{} replicas={:?} adding={:?} removing={:?}",
+                    topic.name, p.partition_index, p.replicas, p.adding_replicas, p.removing_replicas
+                )
+            };
+            topic.partitions.iter().map(line).collect::<Vec<_>>()
+        };
+        listed.topics.iter().flat_map(show).collect()
     }
 }

@@ -1,0 +1,98 @@
+//! What a broker refuses of a change of configurations before the controller sees it (`ConfigAdminManager.preprocess`).
+
+use std::collections::BTreeSet;
+
+use ottla_config::{ConfigError, ErrorKind, Props, validate_broker_change};
+use ottla_metadata::image::ResourceKind;
+use ottla_protocol::ErrorCode;
+
+use crate::broker::Broker;
+
+/// Why the change of a resource is refused.
+#[derive(Clone, Debug)]
+pub(crate) struct Refusal {
+    pub(crate) code: ErrorCode,
+    pub(crate) text: String,
+}
+
+impl Refusal {
+    pub(crate) fn request(text: impl Into<String>) -> Self {
+        Self { code: ErrorCode::InvalidRequest, text: text.into() }
+    }
+}
+
+impl From<ConfigError> for Refusal {
+    fn from(error: ConfigError) -> Self {
+        let code = match error.kind {
+            ErrorKind::InvalidConfig => ErrorCode::InvalidConfig,
+            ErrorKind::InvalidRequest => ErrorCode::InvalidRequest,
+        };
+        Self { code, text: error.message }
+    }
+}
+
+/// Refuses resources that a request names more than once: one entry per resource, in the order of the request.
+pub(crate) fn refuse_twins<'a>(
+    resources: impl Iterator<Item = (i8, &'a str)> + Clone,
+) -> Vec<Option<Refusal>> {
+    let is_twin = |resource: (i8, &str)| resources.clone().filter(|other| *other == resource).count() > 1;
+    let refuse =
+        |resource| is_twin(resource).then(|| Refusal::request("Each resource must appear at most once."));
+    resources.clone().map(refuse).collect()
+}
+
+/// A key of a change, and whether its operation lacks the value that it needs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ChangedKey<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) lacks_value: bool,
+}
+
+/// Checks keys of any kind of resource, then its kind, and says which it is.
+pub(crate) fn check_resource<'a>(
+    kind: i8,
+    keys: impl Iterator<Item = ChangedKey<'a>> + Clone,
+) -> Result<ResourceKind, Refusal> {
+    let mut names = BTreeSet::new();
+    if !keys.clone().all(|key| names.insert(key.name)) {
+        return Err(Refusal::request("Error due to duplicate config keys"));
+    }
+    let nulls: Vec<_> = keys.filter(|key| key.lacks_value).map(|key| key.name).collect();
+    if !nulls.is_empty() {
+        return Err(Refusal::request(format!("Null value not supported for: {}", nulls.join(", "))));
+    }
+    ResourceKind::from_id(kind).ok_or_else(|| unknown_kind(kind))
+}
+
+pub(crate) fn unknown_kind(kind: i8) -> Refusal {
+    Refusal::request(format!("Unknown resource type {kind}"))
+}
+
+/// Checks what a change makes of a broker's properties: those of this broker, or of all with an empty name. `change` gets the
+/// present ones.
+pub(crate) fn check_broker(
+    broker: &Broker,
+    name: &str,
+    change: impl FnOnce(&Props) -> Result<Props, ConfigError>,
+) -> Result<(), Refusal> {
+    let per_broker = !name.is_empty();
+    if per_broker {
+        check_is_this_broker(broker, name)?;
+    }
+    let config = broker.config();
+    let current = if per_broker { config.broker_props() } else { config.cluster_props() };
+    validate_broker_change(&config, &change(current)?, per_broker)?;
+    Ok(())
+}
+
+/// Only the broker that is named may be asked about its own configuration.
+pub(crate) fn check_is_this_broker(broker: &Broker, name: &str) -> Result<(), Refusal> {
+    match name.parse::<i32>() {
+        Ok(id) if id == broker.node_id.value() => Ok(()),
+        Ok(_) => Err(Refusal::request(format!(
+            "Unexpected broker id, expected {}, but received {name}",
+            broker.node_id
+        ))),
+        Err(_) => Err(Refusal::request(format!("Node id must be an integer, but it is: {name}"))),
+    }
+}
