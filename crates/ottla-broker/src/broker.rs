@@ -22,6 +22,7 @@ use crate::producer_ids::ProducerIds;
 use crate::quotas::{MutationQuota, Quotas};
 use crate::replicas::Replicas;
 use crate::settings::TopicSettings;
+use crate::transactions::Transactions;
 
 /// A broker as a client of some listener sees it.
 #[derive(Clone, Debug)]
@@ -48,6 +49,7 @@ pub(crate) struct Broker {
     pub(crate) cleaner: LogCleaner,
     pub(crate) controller: ControllerHandle,
     pub(crate) groups: Groups,
+    pub(crate) transactions: Transactions,
     pub(crate) fetch_sessions: FetchSessions,
     pub(crate) producer_ids: ProducerIds,
     pub(crate) auto_topics: AutoTopics,
@@ -84,6 +86,7 @@ impl Broker {
             cleaner: LogCleaner::new(values),
             controller,
             groups: Groups::new(&config),
+            transactions: Transactions::new(&config),
             fetch_sessions,
             producer_ids: ProducerIds::default(),
             auto_topics: AutoTopics::default(),

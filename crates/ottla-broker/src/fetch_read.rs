@@ -85,16 +85,14 @@ impl Answer {
         }
     }
 
-    /// For read_committed: the aborted transactions in the range; `None` when they were not asked for.
+    /// For read_committed: the aborted transactions in the range; `None` when they were not asked for, or nothing was read.
     pub(crate) fn aborted_transactions(&self) -> Option<Vec<AbortedTransaction>> {
         let entry = |txn: &AbortedTxn| AbortedTransaction {
             producer_id: txn.producer_id.value(),
             first_offset: txn.first_offset.value(),
         };
-        match &self.read {
-            Some(read) => read.aborted.as_ref().map(|aborted| aborted.iter().map(entry).collect()),
-            None => Some(Vec::new()),
-        }
+        let aborted = self.read.as_ref()?.aborted.as_ref()?;
+        Some(aborted.iter().map(entry).collect())
     }
 
     pub(crate) fn into_file(self) -> Option<FileRange> {

@@ -1,7 +1,7 @@
 //! The node: the pure cores wired to time, disk and network.
 //!
 //! [`Node::start`] brings a broker with its controller up; `dispatch` has the table of requests, `handlers` one file for each.
-//! The shell holds no rules of its own: groups are decided in `ottla-coordinator`, metadata in `ottla-metadata`, replicas in
+//! The shell holds no rules of its own: groups and transactions are decided in `ottla-coordinator`, metadata in `ottla-metadata`, replicas in
 //! `ottla-replica`, bytes in `ottla-storage` and `ottla-record`.
 
 mod acl_elements;
@@ -36,6 +36,7 @@ mod random;
 mod replicas;
 mod request;
 mod settings;
+mod transactions;
 mod waiter;
 
 pub use node::{Node, Started, format};

@@ -221,6 +221,7 @@ impl Node {
         for listener in &self.listeners {
             listener.drain();
         }
+        self.broker.transactions.shut_down();
         self.broker.groups.shut_down();
         for listener in self.listeners {
             listener.shutdown(DRAIN).await;

@@ -13,7 +13,8 @@ use ottla_types::{TopicPartition, Uuid};
 use tracing::{error, info};
 
 use crate::broker::Broker;
-use crate::internal_topics::CONSUMER_OFFSETS;
+use crate::internal_topics::{CONSUMER_OFFSETS, TRANSACTION_STATE};
+use crate::transactions::Transactions;
 
 /// Applies a delta. Logs of new partitions exist before the image is shown, so that whoever sees a topic can use it; logs of
 /// deleted ones go after it.
@@ -85,15 +86,16 @@ pub(crate) fn publish_first(broker: &Arc<Broker>, image: &MetadataImage) {
                 partition: Arc::clone(partition),
             };
             match ensure_replica(broker, image, &local) {
-                Ok(()) => {
-                    lead(broker, &local);
-                    led.push(local);
-                }
+                Ok(()) => led.push(local),
                 Err(failure) => error!("cannot create a replica of {}-{index}: {failure}", topic.name),
             }
         }
     }
+    // Coordinators act on the image as soon as they lead.
     broker.set_image(image.clone());
+    for local in &led {
+        lead(broker, local);
+    }
     report_recovered(broker, &led);
 }
 
@@ -144,18 +146,22 @@ fn ensure_replica(
     Ok(())
 }
 
-fn lead(broker: &Broker, local: &LocalPartition) {
+fn lead(broker: &Arc<Broker>, local: &LocalPartition) {
     let Some(partition) = broker.partition(local.topic_id, local.index) else { return };
     partition.update(|replica| ((), replica.lead(local.partition.leader_epoch)));
-    if local.topic.as_str() == CONSUMER_OFFSETS {
-        broker.groups.lead(partition);
+    match local.topic.as_str() {
+        CONSUMER_OFFSETS => broker.groups.lead(partition),
+        TRANSACTION_STATE => Transactions::lead(broker, partition),
+        _ => {}
     }
 }
 
 fn delete(broker: &Broker, local: &LocalPartition) {
     let Some(partition) = broker.remove_partition(local.topic_id, local.index) else { return };
-    if local.topic.as_str() == CONSUMER_OFFSETS {
-        broker.groups.resign(local.index);
+    match local.topic.as_str() {
+        CONSUMER_OFFSETS => broker.groups.resign(local.index),
+        TRANSACTION_STATE => broker.transactions.resign(local.index),
+        _ => {}
     }
     info!(partition = %partition.id, "deleting the replica");
     broker.replicas.delete(&partition);

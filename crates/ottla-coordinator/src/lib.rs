@@ -4,5 +4,7 @@
 //! append, and replies and timers as data. Only replaying records changes what survives a restart.
 
 pub mod group;
+pub mod transaction;
 
 pub use group::{GroupConfig, GroupRecord, GroupShard};
+pub use transaction::{TransactionConfig, TransactionRecord, TransactionShard};

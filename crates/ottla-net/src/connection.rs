@@ -107,6 +107,8 @@ struct Limits {
 enum Waiting {
     Ready(Response),
     Later(ResponseFuture),
+    /// The newest request, which no other may overtake.
+    Held(ResponseFuture),
     Close(Cow<'static, str>),
 }
 
@@ -217,12 +219,16 @@ impl<S: Service> Connection<S> {
     fn collect(&mut self, cx: &mut Context<'_>) -> Result<bool, Closed> {
         let mut moved = false;
         while let Some(oldest) = self.waiting.front_mut() {
-            if let Waiting::Later(future) = oldest {
+            if let Waiting::Later(future) | Waiting::Held(future) = oldest {
                 let Poll::Ready(outcome) = future.as_mut().poll(cx) else { break };
                 match outcome {
                     Outcome::Ready(response) => *oldest = Waiting::Ready(response),
                     Outcome::Later(future) => {
                         *oldest = Waiting::Later(future);
+                        continue;
+                    }
+                    Outcome::Hold(future) => {
+                        *oldest = Waiting::Held(future);
                         continue;
                     }
                     silent @ (Outcome::None | Outcome::Pause(_)) => {
@@ -282,13 +288,7 @@ impl<S: Service> Connection<S> {
         if self.poll_muted(cx) {
             return Ok(false);
         }
-        while matches!(self.input, Input::Open)
-            && self.muted.is_none()
-            && self.in_flight < self.limits.max_in_flight
-            && self.outbox.memory_bytes() < MAX_UNSENT_BYTES
-            && taken < MAX_BATCH
-            && (taken == 0 || self.frames.has_frame())
-        {
+        while self.is_reading() && taken < MAX_BATCH && (taken == 0 || self.frames.has_frame()) {
             let before = self.frames.bytes_read();
             let polled = self.frames.poll_frame(cx, &mut self.stream, &self.stats);
             if self.frames.bytes_read() != before {
@@ -319,6 +319,7 @@ impl<S: Service> Connection<S> {
             }
             Outcome::Ready(response) => Waiting::Ready(response),
             Outcome::Later(future) => Waiting::Later(future),
+            Outcome::Hold(future) => Waiting::Held(future),
             Outcome::Close(reason) => {
                 self.input = Input::Refused;
                 Waiting::Close(reason)
@@ -384,6 +385,7 @@ impl<S: Service> Connection<S> {
             && self.muted.is_none()
             && self.in_flight < self.limits.max_in_flight
             && self.outbox.memory_bytes() < MAX_UNSENT_BYTES
+            && !matches!(self.waiting.back(), Some(Waiting::Held(_)))
     }
 
     fn check_interval(&self) -> Duration {

@@ -39,6 +39,9 @@ pub enum Outcome {
     Ready(Response),
     /// The request has its place in the order of things, the response comes later.
     Later(ResponseFuture),
+    /// The request has no place in the order of things before it has waited: the connection takes no other until the future
+    /// has brought its next outcome.
+    Hold(ResponseFuture),
     /// There is no response to this request (Produce with `acks=0`).
     None,
     /// There is no response, and no request of the connection is read for this time.
@@ -51,6 +54,11 @@ impl Outcome {
     /// Wraps a future.
     pub fn later(future: impl Future<Output = Self> + Send + 'static) -> Self {
         Self::Later(Box::pin(future))
+    }
+
+    /// Wraps a future that later requests of the connection must wait for.
+    pub fn hold(future: impl Future<Output = Self> + Send + 'static) -> Self {
+        Self::Hold(Box::pin(future))
     }
 
     /// Closes the connection for `reason`.
@@ -70,6 +78,7 @@ impl fmt::Debug for Outcome {
         match self {
             Self::Ready(response) => f.debug_tuple("Ready").field(response).finish(),
             Self::Later(_) => f.write_str("Later"),
+            Self::Hold(_) => f.write_str("Hold"),
             Self::None => f.write_str("None"),
             Self::Pause(time) => f.debug_tuple("Pause").field(time).finish(),
             Self::Close(reason) => f.debug_tuple("Close").field(reason).finish(),

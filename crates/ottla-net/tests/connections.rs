@@ -66,6 +66,24 @@ async fn later_requests_are_taken_while_the_first_waits_and_no_more_than_allowed
 }
 
 #[tokio::test]
+async fn a_held_request_lets_no_other_overtake_it() {
+    let script = Script::new(None);
+    let listener = serve(config(), &script).await;
+    let mut client = Client::connect(&listener).await;
+    client.send("gate").await;
+    client.send("hold").await;
+    client.send("echo a").await;
+    eventually("two are taken", || script.calls.load(Ordering::SeqCst) == 2).await;
+    script.gate.add_permits(1);
+    assert_eq!(client.receive().await.unwrap(), b"gate");
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(script.calls.load(Ordering::SeqCst), 2, "the third stays in the socket");
+    script.gate.add_permits(1);
+    assert_eq!(client.receive().await.unwrap(), b"hold");
+    assert_eq!(client.receive().await.unwrap(), b"echo a");
+}
+
+#[tokio::test]
 async fn frames_may_arrive_byte_by_byte_and_be_empty() {
     let script = Script::new(None);
     let listener = serve(config(), &script).await;

@@ -14,21 +14,25 @@ use crate::errors;
 use crate::partition::Partition;
 
 /// Where the records of an append are.
-pub(super) struct Written {
+pub(crate) struct Written {
     /// Offset of the first record; the others follow without gaps.
-    pub(super) first: Offset,
+    pub(crate) first: Offset,
     /// Offset after the last record.
-    pub(super) end: Offset,
+    pub(crate) end: Offset,
 }
 
 /// Appends the records, as one batch when they must stay together, else in batches that the topic allows.
-pub(super) fn append(partition: &Arc<Partition>, append: &Batch) -> Result<Written, ErrorCode> {
+pub(super) fn append(
+    partition: &Arc<Partition>,
+    append: &Batch,
+    guard: VerificationGuard,
+) -> Result<Written, ErrorCode> {
     let max_bytes = partition.settings().log.max_message_bytes as usize;
     let mut written: Option<Written> = None;
     let mut rest = append.records.as_slice();
     while !rest.is_empty() {
         let (batch, taken) = build(append, rest, max_bytes, append.atomic)?;
-        let batch = write(partition, batch)?;
+        let batch = write(partition, batch, guard, 0)?;
         rest = rest.get(taken..).unwrap_or_default();
         let first = written.map_or(batch.first, |written| written.first);
         written = Some(Written { first, end: batch.end });
@@ -68,7 +72,13 @@ fn build(
     Ok((batch, taken))
 }
 
-fn write(partition: &Arc<Partition>, mut batch: Vec<u8>) -> Result<Written, ErrorCode> {
+/// Appends a batch of a coordinator; `transaction_version` matters for markers.
+pub(crate) fn write(
+    partition: &Arc<Partition>,
+    mut batch: Vec<u8>,
+    guard: VerificationGuard,
+    transaction_version: i16,
+) -> Result<Written, ErrorCode> {
     let appended = partition.update(|replica| {
         let epoch = match replica.check_leader(LeaderEpoch::NONE) {
             Ok(epoch) => epoch,
@@ -77,8 +87,8 @@ fn write(partition: &Arc<Partition>, mut batch: Vec<u8>) -> Result<Written, Erro
         let append = LeaderAppend {
             origin: AppendOrigin::Coordinator,
             leader_epoch: epoch,
-            guard: VerificationGuard::default(),
-            transaction_version: 0,
+            guard,
+            transaction_version,
             now_ms: now_ms(),
         };
         match replica.append(&mut batch, append) {

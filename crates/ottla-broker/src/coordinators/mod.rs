@@ -9,7 +9,7 @@ use ottla_coordinator::group::RequestToken;
 use ottla_protocol::ErrorCode;
 use ottla_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId};
 
-pub(crate) use shard::Shard;
+pub(crate) use shard::{Marker, Shard, write_marker};
 
 /// A pure shard as its runtime drives it. Calls come one at a time.
 pub(crate) trait Core: Sized + Send + 'static {
@@ -87,6 +87,5 @@ pub(crate) enum Act<C: Core> {
     Schedule(C::Timer, i64),
     Cancel(C::Timer),
     Note(String),
-    #[expect(dead_code, reason = "groups have no work outside of their shard")]
     Perform(C::Task),
 }

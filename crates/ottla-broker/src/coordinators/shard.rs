@@ -7,10 +7,13 @@ use std::time::Duration;
 
 use ottla_coordinator::group::RequestToken;
 use ottla_protocol::ErrorCode;
-use ottla_types::{LeaderEpoch, Offset};
+use ottla_record::EndTxnMarker;
+use ottla_storage::log::VerificationGuard;
+use ottla_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId};
 use tokio::sync::{Notify, oneshot};
 use tracing::{error, info};
 
+use super::append::Written;
 use super::{Act, Core, Work, append, load};
 use crate::clock::now_ms;
 use crate::partition::Partition;
@@ -30,6 +33,7 @@ pub(crate) struct Shard<C: Core> {
 
 struct State<C: Core> {
     core: C,
+    is_loaded: bool,
     waiting: HashMap<RequestToken, oneshot::Sender<C::Response>>,
     timers: Timers<C::Timer>,
     /// Appends that do not count yet, in log order.
@@ -42,6 +46,22 @@ struct Pending {
     id: u64,
     required: Offset,
     deadline_ms: i64,
+}
+
+/// The end of a transaction in a shard's own log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Marker {
+    pub(crate) producer: (ProducerId, ProducerEpoch),
+    pub(crate) marker: EndTxnMarker,
+    pub(crate) transaction_version: i16,
+}
+
+impl Marker {
+    /// Its batch; offset and leader epoch are set by the append.
+    pub(crate) fn batch(&self) -> Vec<u8> {
+        let (id, epoch) = self.producer;
+        self.marker.batch(Offset::ZERO, LeaderEpoch(0), now_ms(), id, epoch)
+    }
 }
 
 /// Pending timers by key and by time.
@@ -86,6 +106,7 @@ impl<C: Core> Shard<C> {
     pub(crate) fn new(partition: Arc<Partition>, config: C::Config, perform: Perform<C>) -> Arc<Self> {
         let state = State {
             core: C::empty(&config, LeaderEpoch::NONE),
+            is_loaded: false,
             waiting: HashMap::new(),
             timers: Timers::new(),
             pending: VecDeque::new(),
@@ -122,8 +143,9 @@ impl<C: Core> Shard<C> {
             return Ok(());
         }
         state.core = core;
+        state.is_loaded = true;
         let decision = state.core.finish_load(now_ms());
-        self.carry_out(&mut state, decision);
+        self.carry_out(&mut state, decision, VerificationGuard::default());
         if summary.records > 0 {
             let loaded = state.core.summary();
             info!(partition = %self.partition.id, "loaded {loaded} from {} records", summary.records);
@@ -156,13 +178,42 @@ impl<C: Core> Shard<C> {
 
     /// Runs one call into the core and carries out what it decides.
     pub(crate) fn call(&self, run: impl FnOnce(&mut C, i64) -> C::Decision) {
+        self.call_verified(VerificationGuard::default(), run);
+    }
+
+    /// The same; what is appended carries the guard of a verified transaction.
+    pub(crate) fn call_verified(
+        &self,
+        guard: VerificationGuard,
+        run: impl FnOnce(&mut C, i64) -> C::Decision,
+    ) {
         let mut state = self.lock();
         let before_ms = state.next_ms();
         let decision = run(&mut state.core, now_ms());
-        self.carry_out(&mut state, decision);
+        self.carry_out(&mut state, decision, guard);
         if state.next_ms() != before_ms || !state.tasks.is_empty() {
             self.wake.notify_one();
         }
+    }
+
+    /// Looks into the core.
+    pub(crate) fn look<R>(&self, look: impl FnOnce(&C) -> R) -> R {
+        look(&self.lock().core)
+    }
+
+    /// Writes the end of a transaction into this shard's log and tells the core. What is written counts when the high
+    /// watermark reaches the offset returned.
+    ///
+    /// # Errors
+    /// `NOT_LEADER_OR_FOLLOWER` while the shard loads or after it was unloaded; those of the append.
+    pub(crate) fn end_transaction(&self, marker: &Marker) -> Result<Offset, ErrorCode> {
+        let mut state = self.lock();
+        if !state.is_loaded || state.is_over {
+            return Err(ErrorCode::NotLeaderOrFollower);
+        }
+        let written = write_marker(&self.partition, marker)?;
+        state.core.replay_marker(marker.producer.0, marker.marker.committed);
+        Ok(written.end)
     }
 
     /// The partition is led elsewhere, or the broker stops.
@@ -170,11 +221,16 @@ impl<C: Core> Shard<C> {
         let mut state = self.lock();
         state.is_over = true;
         let decision = state.core.unload();
-        self.carry_out(&mut state, decision);
+        self.carry_out(&mut state, decision, VerificationGuard::default());
         // Whatever is left finds its sender gone and looks for another coordinator.
         state.waiting.clear();
         state.tasks.clear();
         self.wake.notify_one();
+    }
+
+    /// Whether the shard serves no more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.lock().is_over
     }
 
     /// What is due now: commits, time-outs, timers; `None` when the shard is over.
@@ -187,7 +243,7 @@ impl<C: Core> Shard<C> {
         let now = now_ms();
         while let Some(key) = state.timers.pop_due(now) {
             let decision = state.core.on_timer(now, &key);
-            self.carry_out(&mut state, decision);
+            self.carry_out(&mut state, decision, VerificationGuard::default());
         }
         Some(Turn { next_ms: state.next_ms(), tasks: std::mem::take(&mut state.tasks) })
     }
@@ -214,12 +270,12 @@ impl<C: Core> Shard<C> {
                 None => state.core.committed(now, id),
                 Some(error) => state.core.append_failed(now, id, error),
             };
-            self.carry_out(state, decision);
+            self.carry_out(state, decision, VerificationGuard::default());
         }
     }
 
     /// Acts in order, then the appends; a failed append leads to further decisions.
-    fn carry_out(&self, state: &mut State<C>, decision: C::Decision) {
+    fn carry_out(&self, state: &mut State<C>, decision: C::Decision, guard: VerificationGuard) {
         let mut next = VecDeque::from([decision.into()]);
         while let Some(Work { acts, appends }) = next.pop_front() {
             for act in acts {
@@ -227,7 +283,7 @@ impl<C: Core> Shard<C> {
             }
             for entry in appends {
                 let batch = C::batch(&entry);
-                match append::append(&self.partition, &batch) {
+                match append::append(&self.partition, &batch, guard) {
                     Ok(written) => {
                         state.core.appended(&entry, written.first);
                         let deadline_ms = now_ms() + C::commit_timeout_ms(&self.config, &entry);
@@ -254,6 +310,14 @@ impl<C: Core> Shard<C> {
     fn lock(&self) -> MutexGuard<'_, State<C>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Writes a marker into any partition led here.
+///
+/// # Errors
+/// Those of the append.
+pub(crate) fn write_marker(partition: &Arc<Partition>, marker: &Marker) -> Result<Written, ErrorCode> {
+    append::write(partition, marker.batch(), VerificationGuard::default(), marker.transaction_version)
 }
 
 struct Turn<C: Core> {

@@ -14,11 +14,12 @@ use ottla_coordinator::group::{
     Decision, GroupConfig, GroupResponse, GroupShard, RequestContext, RequestToken, partition_for_group,
 };
 use ottla_protocol::ErrorCode;
-use ottla_types::{TopicName, Uuid};
+use ottla_storage::log::VerificationGuard;
+use ottla_types::{Offset, TopicName, Uuid};
 use tokio::sync::oneshot;
 
 use crate::broker::Broker;
-use crate::coordinators::Shard;
+use crate::coordinators::{Marker, Shard};
 use crate::internal_topics::CONSUMER_OFFSETS;
 use crate::partition::Partition;
 use crate::request::Request;
@@ -93,7 +94,38 @@ impl Groups {
         run: impl FnOnce(&mut GroupShard, i64, &RequestContext<'_>) -> Decision,
     ) -> Result<Answer, ErrorCode> {
         let shard = self.shard_of(broker, group_id)?;
-        Ok(self.call_shard(&shard, request, run))
+        Ok(self.call_shard(&shard, request, VerificationGuard::default(), run))
+    }
+
+    /// The same for offsets of a transaction, verified with the transaction's coordinator.
+    pub(crate) fn call_verified(
+        &self,
+        broker: &Broker,
+        group_id: &str,
+        request: &Request,
+        guard: VerificationGuard,
+        run: impl FnOnce(&mut GroupShard, i64, &RequestContext<'_>) -> Decision,
+    ) -> Result<Answer, ErrorCode> {
+        let shard = self.shard_of(broker, group_id)?;
+        Ok(self.call_shard(&shard, request, guard, run))
+    }
+
+    /// Writes the end of a transaction into a partition of `__consumer_offsets` and returns the offset at which it counts.
+    ///
+    /// # Errors
+    /// `NOT_LEADER_OR_FOLLOWER` when there is no shard for it; those of the append.
+    pub(crate) fn end_transaction(&self, index: i32, marker: &Marker) -> Result<Offset, ErrorCode> {
+        let shard = self.read().get(&index).cloned().ok_or(ErrorCode::NotLeaderOrFollower)?;
+        shard.end_transaction(marker)
+    }
+
+    /// The partition of `__consumer_offsets` of a group.
+    pub(crate) fn partition_of(&self, broker: &Broker, group_id: &str) -> Result<Arc<Partition>, ErrorCode> {
+        let image = broker.image();
+        let topic = image.topics().by_name(CONSUMER_OFFSETS).ok_or(ErrorCode::NotCoordinator)?;
+        let count = i32::try_from(topic.partitions.len()).map_err(|_| ErrorCode::NotCoordinator)?;
+        let index = partition_for_group(group_id, count.max(1));
+        broker.partition(topic.id, index).ok_or(ErrorCode::NotCoordinator)
     }
 
     /// Runs a request on every shard, as ListGroups needs.
@@ -102,13 +134,15 @@ impl Groups {
         request: &Request,
         mut run: impl FnMut(&mut GroupShard, i64, &RequestContext<'_>) -> Decision,
     ) -> Vec<Answer> {
-        self.all().iter().map(|shard| self.call_shard(shard, request, &mut run)).collect()
+        let guard = VerificationGuard::default();
+        self.all().iter().map(|shard| self.call_shard(shard, request, guard, &mut run)).collect()
     }
 
     fn call_shard(
         &self,
         shard: &Arc<Shard<GroupShard>>,
         request: &Request,
+        guard: VerificationGuard,
         run: impl FnOnce(&mut GroupShard, i64, &RequestContext<'_>) -> Decision,
     ) -> Answer {
         let token = RequestToken(self.next_token.fetch_add(1, Ordering::Relaxed));
@@ -121,7 +155,7 @@ impl Groups {
         };
         let (sender, receiver) = oneshot::channel();
         shard.expect_reply(token, sender);
-        shard.call(|core, now_ms| run(core, now_ms, &context));
+        shard.call_verified(guard, |core, now_ms| run(core, now_ms, &context));
         receiver
     }
 

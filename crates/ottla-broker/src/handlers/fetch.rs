@@ -326,14 +326,13 @@ fn describe(
     files: &mut Vec<FileRange>,
 ) -> PartitionData<'static> {
     let is_unknown = matches!(answer.error, ErrorCode::UnknownTopicId | ErrorCode::UnknownTopicOrPartition);
-    let aborted = answer.aborted_transactions();
     let mut data = PartitionData {
         partition_index: index,
         error_code: answer.error.code(),
         high_watermark: answer.high_watermark,
         last_stable_offset: answer.last_stable_offset,
         log_start_offset: answer.log_start_offset,
-        aborted_transactions: if read_committed || is_unknown { aborted } else { None },
+        aborted_transactions: if is_unknown { Some(Vec::new()) } else { answer.aborted_transactions() },
         records: Some(RecordData::Borrowed(&[])),
         ..PartitionData::default()
     };

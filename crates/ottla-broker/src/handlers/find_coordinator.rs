@@ -1,9 +1,8 @@
-//! FindCoordinator (10), versions 0–6: the broker that coordinates a group.
+//! FindCoordinator (10), versions 0–6: the broker that coordinates a group or a transactional id.
 //!
 //! Version 1 added the key type (0 group, 1 transaction, 2 share), 4 asks for several keys at once, 6 share groups. The
 //! coordinator is the leader of the key's partition of an internal topic, which is created on first use. Errors:
-//! `COORDINATOR_NOT_AVAILABLE` (ask again), `INVALID_REQUEST` (unknown key type), `UNSUPPORTED_VERSION` (transactions, which are not
-//! served yet).
+//! `COORDINATOR_NOT_AVAILABLE` (ask again), `INVALID_REQUEST` (unknown key type).
 
 use std::sync::Arc;
 
@@ -15,7 +14,7 @@ use ottla_types::partition_for_key;
 
 use crate::auto_topics::AutoTopics;
 use crate::broker::{Broker, Endpoint};
-use crate::internal_topics::CONSUMER_OFFSETS;
+use crate::internal_topics::{CONSUMER_OFFSETS, TRANSACTION_STATE};
 use crate::request::Request;
 
 const GROUP: i8 = 0;
@@ -63,14 +62,14 @@ fn describe(key: &str, found: Result<Endpoint, ErrorCode>) -> Coordinator<'stati
 }
 
 fn find(broker: &Arc<Broker>, key_type: i8, key: &str, listener: &str) -> Result<Endpoint, ErrorCode> {
-    match key_type {
-        GROUP => {}
-        TRANSACTION => return Err(ErrorCode::UnsupportedVersion),
+    let name = match key_type {
+        GROUP => CONSUMER_OFFSETS,
+        TRANSACTION => TRANSACTION_STATE,
         _ => return Err(ErrorCode::InvalidRequest),
-    }
+    };
     let image = broker.image();
-    let Some(topic) = image.topics().by_name(CONSUMER_OFFSETS) else {
-        AutoTopics::create(broker, vec![CONSUMER_OFFSETS.into()], None);
+    let Some(topic) = image.topics().by_name(name) else {
+        AutoTopics::create(broker, vec![name.into()], None);
         return Err(ErrorCode::CoordinatorNotAvailable);
     };
     let count = i32::try_from(topic.partitions.len()).map_err(|_| ErrorCode::CoordinatorNotAvailable)?;

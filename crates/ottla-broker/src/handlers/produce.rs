@@ -7,7 +7,8 @@
 //! Errors per partition: `UNKNOWN_TOPIC_OR_PARTITION`, `UNKNOWN_TOPIC_ID`, `NOT_LEADER_OR_FOLLOWER`, `INVALID_TOPIC_EXCEPTION`
 //! (internal topics), `INVALID_REQUIRED_ACKS`, `NOT_ENOUGH_REPLICAS`, `MESSAGE_TOO_LARGE`, `RECORD_LIST_TOO_LARGE`,
 //! `CORRUPT_MESSAGE`, `INVALID_RECORD`, `INVALID_TIMESTAMP`, `UNSUPPORTED_COMPRESSION_TYPE`, `OUT_OF_ORDER_SEQUENCE_NUMBER`,
-//! `INVALID_PRODUCER_EPOCH`, `INVALID_TXN_STATE`, `KAFKA_STORAGE_ERROR`, `REQUEST_TIMED_OUT`.
+//! `INVALID_PRODUCER_EPOCH`, `INVALID_TXN_STATE`, `KAFKA_STORAGE_ERROR`, `REQUEST_TIMED_OUT`; of a transaction also
+//! `TRANSACTION_ABORTABLE` (version 11), `INVALID_PRODUCER_ID_MAPPING`, `CONCURRENT_TRANSACTIONS` (version 12).
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -23,16 +24,18 @@ use ottla_protocol::messages::produce_response::{
 };
 use ottla_protocol::messages::{ProduceRequest, ProduceResponse};
 use ottla_record::validate::{self, Checked, InvalidBatch, Origin};
-use ottla_storage::log::{AppendInfo, AppendOrigin, LeaderAppend, VerificationGuard};
-use ottla_types::{LeaderEpoch, Offset, TopicName, Uuid};
+use ottla_storage::log::{AppendInfo, AppendOrigin, LeaderAppend, VerificationGuard as Guard};
+use ottla_types::{LeaderEpoch, Offset, Sequence, TopicName, Uuid};
 
 use super::produce_batches as batches;
+use super::produce_transaction::{self as transaction, Batch, Begun, Guards};
 use crate::broker::Broker;
 use crate::clock;
 use crate::errors;
 use crate::internal_topics;
 use crate::partition::Partition;
 use crate::request::Request;
+use crate::transactions;
 use crate::waiter::{Countdown, Waiter};
 
 /// Kafka's admin client may write to internal topics (`AdminUtils.ADMIN_CLIENT_ID`).
@@ -40,6 +43,7 @@ const ADMIN_CLIENT_ID: &str = "__admin_client";
 
 /// What a request wants, freed from its frame, in which its batches are patched.
 struct Wanted {
+    transactional_id: Option<String>,
     acks: i16,
     timeout_ms: i32,
     topics: Vec<WantedTopic>,
@@ -66,6 +70,7 @@ impl Wanted {
             partitions: topic.partition_data.iter().map(records).collect(),
         });
         Self {
+            transactional_id: message.transactional_id.as_ref().map(|id| id.clone().into_owned()),
             acks: message.acks,
             timeout_ms: message.timeout_ms,
             topics: topics.collect(),
@@ -75,18 +80,19 @@ impl Wanted {
 }
 
 /// Why a batch was not appended, as the response tells it.
-struct Refusal {
-    code: ErrorCode,
-    message: Option<String>,
-    records: Vec<BatchIndexAndErrorMessage<'static>>,
+pub(super) struct Refusal {
+    pub(super) code: ErrorCode,
+    pub(super) message: Option<String>,
+    pub(super) records: Vec<BatchIndexAndErrorMessage<'static>>,
     /// Told of what the log refused, -1 of what did not get that far.
-    log_start_offset: i64,
+    pub(super) log_start_offset: i64,
 }
 
 impl Refusal {
     fn of_request(code: ErrorCode) -> Self {
         // A request without the right to its transactional id is told so without words.
-        let message = (code == ErrorCode::CorruptMessage).then(|| code.message().to_owned());
+        let has_words = matches!(code, ErrorCode::CorruptMessage | ErrorCode::InvalidProducerIdMapping);
+        let message = has_words.then(|| code.message().to_owned());
         Self { message, ..code.into() }
     }
 
@@ -128,11 +134,63 @@ struct Pending {
     index: usize,
 }
 
-pub(crate) fn handle(broker: &Arc<Broker>, mut request: Request) -> Outcome {
-    let Wanted { acks, timeout_ms, topics, refusal } = match request.decode() {
+pub(crate) fn handle(broker: &Arc<Broker>, request: Request) -> Outcome {
+    let mut wanted = match request.decode() {
         Ok(message) => Wanted::of(&request, &message),
         Err(error) => return Outcome::close(error.to_string()),
     };
+    let begun = match begin_verification(broker, &request, &wanted) {
+        Ok(begun) => begun,
+        Err(code) => {
+            wanted.refusal = Some(code);
+            None
+        }
+    };
+    let Some((verification, places)) = begun.map(Begun::into_parts) else {
+        return append_all(broker, request, wanted, &Guards::new());
+    };
+    match verification.at_once(broker) {
+        Ok(verified) => append_all(broker, request, wanted, &Begun::guards(places, verified)),
+        Err(verification) => {
+            let broker = Arc::clone(broker);
+            Outcome::hold(async move {
+                let verified = verification.wait(&broker, true).await;
+                append_all(&broker, request, wanted, &Begun::guards(places, verified))
+            })
+        }
+    }
+}
+
+/// Begins the verification of a transaction's batches; errors refuse the request.
+fn begin_verification(
+    broker: &Broker,
+    request: &Request,
+    wanted: &Wanted,
+) -> Result<Option<Begun>, ErrorCode> {
+    let (Some(id), None) = (&wanted.transactional_id, wanted.refusal) else { return Ok(None) };
+    let image = broker.image();
+    let mut batches = Vec::new();
+    for (topic_index, topic) in wanted.topics.iter().enumerate() {
+        let found = match request.api_version {
+            13.. => image.topics().by_id(topic.topic_id),
+            _ => image.topics().by_name(&topic.name),
+        };
+        let Some(found) = found else { continue };
+        for (at, (index, records)) in topic.partitions.iter().enumerate() {
+            let Some(partition) = broker.partition(found.id, *index) else { continue };
+            let place = (found.name.clone(), *index);
+            batches.push(Batch {
+                place: (topic_index, at),
+                wanted: transactions::Wanted { place, partition, sequence: Sequence::NONE },
+                records: request.body().get(records.clone()).unwrap_or_default(),
+            });
+        }
+    }
+    transaction::begin(broker, request, id, batches.into_iter())
+}
+
+fn append_all(broker: &Arc<Broker>, mut request: Request, wanted: Wanted, guards: &Guards) -> Outcome {
+    let Wanted { acks, timeout_ms, topics, refusal, .. } = wanted;
     let image = broker.image();
     let mut pending = Vec::new();
     let mut responses = Vec::with_capacity(topics.len());
@@ -143,6 +201,7 @@ pub(crate) fn handle(broker: &Arc<Broker>, mut request: Request) -> Outcome {
             request: &mut request,
             acks,
             refusal,
+            guards,
             pending: &mut pending,
         };
         responses.push(append.topic(topic, topic_index));
@@ -228,6 +287,7 @@ struct TopicAppend<'a> {
     request: &'a mut Request,
     acks: i16,
     refusal: Option<ErrorCode>,
+    guards: &'a Guards,
     pending: &'a mut Vec<Pending>,
 }
 
@@ -241,10 +301,14 @@ impl TopicAppend<'_> {
         };
         let mut responses = Vec::with_capacity(topic.partitions.len());
         for (index, (partition_index, records)) in topic.partitions.into_iter().enumerate() {
-            let appended = match (self.refusal, &found) {
-                (Some(code), _) => Err(Refusal::of_request(code)),
-                (None, Err(code)) => Err((*code).into()),
-                (None, Ok(found)) => self.partition(&found.name, (found.id, partition_index), records),
+            let guard = self.guards.get(&(topic_index, index)).copied().unwrap_or(Ok(Guard::default()));
+            let appended = match (self.refusal, &found, guard) {
+                (Some(code), ..) => Err(Refusal::of_request(code)),
+                (None, Err(code), _) => Err((*code).into()),
+                (None, Ok(_), Err(code)) => Err(transaction::refusal(code, self.request.api_version)),
+                (None, Ok(found), Ok(guard)) => {
+                    self.partition(&found.name, (found.id, partition_index), records, guard)
+                }
             };
             responses.push(match appended {
                 Ok((partition, info, log_append_time)) => {
@@ -275,6 +339,7 @@ impl TopicAppend<'_> {
         name: &TopicName,
         (topic_id, index): (Uuid, i32),
         records: Range<usize>,
+        guard: Guard,
     ) -> Result<(Arc<Partition>, AppendInfo, Option<i64>), Refusal> {
         if !matches!(self.acks, -1..=1) {
             return Err(ErrorCode::InvalidRequiredAcks.into());
@@ -301,7 +366,8 @@ impl TopicAppend<'_> {
         let checked = validate::check(bytes, &rules, now_ms)
             .map_err(|error| Refusal::from(error).starting_at(start()))?;
         let log_append_time = checked.log_append_time();
-        let info = append(&partition, checked, bytes, now_ms).map_err(|error| error.starting_at(start()))?;
+        let info =
+            append(&partition, checked, bytes, guard, now_ms).map_err(|error| error.starting_at(start()))?;
         // A repeated batch is answered with the time it was stored with, whoever set that.
         let log_append_time = if info.duplicate { Some(info.max_timestamp) } else { log_append_time };
         self.broker.metrics.produced(info.written_bytes);
@@ -313,6 +379,7 @@ fn append(
     partition: &Arc<Partition>,
     mut checked: Checked,
     given: &mut [u8],
+    guard: Guard,
     now_ms: i64,
 ) -> Result<AppendInfo, Refusal> {
     let appended = partition.update(|replica| {
@@ -323,7 +390,7 @@ fn append(
         let append = LeaderAppend {
             origin: AppendOrigin::Client,
             leader_epoch: epoch,
-            guard: VerificationGuard::default(),
+            guard,
             transaction_version: 0,
             now_ms,
         };

@@ -22,6 +22,8 @@ mod rules;
 mod security;
 mod servers;
 mod topics;
+mod transaction_data;
+mod transactions;
 mod tree;
 
 use std::net::SocketAddr;
@@ -42,6 +44,8 @@ const SCRIPTS: &[(&str, Script)] = &[
     ("groups", groups::script),
     ("members", members::script),
     ("quotas", quotas::script),
+    ("transactions", transactions::script),
+    ("transaction_data", transaction_data::script),
     ("malformed", malformed::script),
     ("security", security::script),
     ("admin", admin::script),

@@ -16,8 +16,9 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
 /// Requests are `verb argument`:
-/// `echo text`; `sleep ms text`; `gate text` (waits until [`Script::gate`] has a permit); `silent`; `close`; `last text`;
-/// `mute ms text`, `pause ms` (not read for that long after it); `panic`; `file offset len`; `slowfile offset len` (no descriptor); anything else holds its frame until the gate opens and
+/// `echo text`; `sleep ms text`; `gate text` (waits until [`Script::gate`] has a permit); `hold text` (the same, and no other
+/// request is taken meanwhile); `silent`; `close`; `last text`; `mute ms text`, `pause ms` (not read for that long after it);
+/// `panic`; `file offset len`; `slowfile offset len` (no descriptor); anything else holds its frame until the gate opens and
 /// answers with its length.
 pub struct Script {
     pub gate: Arc<Semaphore>,
@@ -78,6 +79,10 @@ impl Service for Script {
             ["gate", ..] => Outcome::later(async move {
                 gate.acquire().await.unwrap().forget();
                 Response::from(frame.to_vec()).into()
+            }),
+            ["hold", ..] => Outcome::hold(async move {
+                gate.acquire().await.unwrap().forget();
+                Outcome::later(async move { Response::from(frame.to_vec()).into() })
             }),
             ["silent", ..] => Outcome::None,
             ["close", ..] => Outcome::close("as asked"),
