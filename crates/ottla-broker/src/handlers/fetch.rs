@@ -313,18 +313,13 @@ fn assemble(
                 partitions: Vec::new(),
             });
         }
-        let data = describe(key.partition, answer, wanted.limits.read_committed, &mut files);
+        let data = describe(key.partition, answer, &mut files);
         topics.last_mut().expect("pushed above").partitions.push(data);
     }
     (topics, files, bytes)
 }
 
-fn describe(
-    index: i32,
-    answer: Answer,
-    read_committed: bool,
-    files: &mut Vec<FileRange>,
-) -> PartitionData<'static> {
+fn describe(index: i32, answer: Answer, files: &mut Vec<FileRange>) -> PartitionData<'static> {
     let is_unknown = matches!(answer.error, ErrorCode::UnknownTopicId | ErrorCode::UnknownTopicOrPartition);
     let mut data = PartitionData {
         partition_index: index,

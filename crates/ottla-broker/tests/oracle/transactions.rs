@@ -259,41 +259,15 @@ fn offset_commit(peer: &mut Peer, topic_id: Uuid) {
     for version in versions::<TxnOffsetCommitRequest<'_>>() {
         let id = format!("commit-{version}");
         let producer = take(peer, &id);
-        let partition = |index, metadata: &str| TxnOffsetCommitRequestPartition {
-            partition_index: index,
-            committed_offset: 5,
-            committed_metadata: Some(metadata.to_owned().into()),
-            ..TxnOffsetCommitRequestPartition::default()
-        };
-        let topic = |name: &'static str, topic_id, partitions| TxnOffsetCommitRequestTopic {
-            name: name.into(),
-            topic_id,
-            partitions,
-        };
         let group = format!("commit-group-{version}");
-        let request = |topics| TxnOffsetCommitRequest {
+        let fine = TxnOffsetCommitRequest {
             transactional_id: id.clone().into(),
             group_id: group.clone().into(),
             producer_id: producer.id,
             producer_epoch: producer.epoch,
             generation_id_or_member_epoch: -1,
-            topics,
+            topics: vec![offsets(TOPIC, topic_id, &[(0, "note"), (1, "")])],
             ..TxnOffsetCommitRequest::default()
-        };
-        let fine = request(vec![topic(TOPIC, topic_id, vec![partition(0, "note"), partition(1, "")])]);
-        let unknown = Uuid::from_parts(77, 88);
-        let mixed = request(vec![
-            topic(TOPIC, topic_id, vec![partition(0, "x"), partition(9, "")]),
-            topic("transactional-none", unknown, vec![partition(0, "")]),
-        ]);
-        let missing = request(vec![topic("transactional-none", unknown, vec![partition(0, "")])]);
-        let long =
-            request(vec![topic(TOPIC, topic_id, vec![partition(0, &"m".repeat(5000)), partition(1, "")])]);
-        let stale = TxnOffsetCommitRequest { producer_epoch: producer.epoch - 1, ..fine.clone() };
-        let member = |generation, member: &'static str| TxnOffsetCommitRequest {
-            generation_id_or_member_epoch: generation,
-            member_id: member.into(),
-            ..fine.clone()
         };
         if version < 5 {
             peer.call(version, "group not added", &fine);
@@ -305,36 +279,72 @@ fn offset_commit(peer: &mut Peer, topic_id: Uuid) {
             };
             peer.wait_for(3, &request, |answer| answer.error_code == 0);
         }
-        peer.call(version, "ok", &fine);
-        peer.call(version, "mixed", &mixed);
-        peer.call(version, "only unknown topics", &missing);
-        peer.call(version, "metadata too long", &long);
-        peer.call(version, "stale epoch", &stale);
-        peer.call(
-            version,
-            "another producer id",
-            &TxnOffsetCommitRequest { producer_id: producer.id + 1000, ..fine.clone() },
-        );
-        peer.call(
-            version,
-            "unknown id",
-            &TxnOffsetCommitRequest {
-                transactional_id: "commit-none".into(),
-                producer_id: 4_000_000 + i64::from(version),
-                ..fine.clone()
-            },
-        );
-        peer.call(version, "empty group", &TxnOffsetCommitRequest { group_id: "".into(), ..fine.clone() });
-        if version >= 3 {
-            peer.call(version, "member unknown", &member(-1, "nobody"));
-            peer.call(version, "generation of no group", &member(3, "nobody"));
-            peer.call(version, "generation without a member", &member(3, ""));
-        }
+        commit_variants(peer, version, topic_id, &fine);
         fetch_offsets(peer, version, &group, "open");
         let version_of_end = if version < 5 { 3 } else { 5 };
         peer.wait_for(version_of_end, &ending(&id, producer, true), |answer| answer.error_code == 0);
         settled(peer, &id, "CompleteCommit");
         fetch_offsets(peer, version, &group, "committed");
+    }
+}
+
+fn offsets(
+    name: &'static str,
+    topic_id: Uuid,
+    partitions: &[(i32, &str)],
+) -> TxnOffsetCommitRequestTopic<'static> {
+    let partition = |(index, metadata): &(i32, &str)| TxnOffsetCommitRequestPartition {
+        partition_index: *index,
+        committed_offset: 5,
+        committed_metadata: Some((*metadata).to_owned().into()),
+        ..TxnOffsetCommitRequestPartition::default()
+    };
+    TxnOffsetCommitRequestTopic {
+        name: name.into(),
+        topic_id,
+        partitions: partitions.iter().map(partition).collect(),
+    }
+}
+
+fn commit_variants(peer: &mut Peer, version: i16, topic_id: Uuid, fine: &TxnOffsetCommitRequest<'static>) {
+    let with = |topics| TxnOffsetCommitRequest { topics, ..fine.clone() };
+    let nowhere = || offsets("transactional-none", Uuid::from_parts(77, 88), &[(0, "")]);
+    let long = "m".repeat(5000);
+    for (case, request) in [
+        ("ok", fine.clone()),
+        ("mixed", with(vec![offsets(TOPIC, topic_id, &[(0, "x"), (9, "")]), nowhere()])),
+        ("only unknown topics", with(vec![nowhere()])),
+        ("metadata too long", with(vec![offsets(TOPIC, topic_id, &[(0, &long), (1, "")])])),
+        ("stale epoch", TxnOffsetCommitRequest { producer_epoch: fine.producer_epoch - 1, ..fine.clone() }),
+        (
+            "another producer id",
+            TxnOffsetCommitRequest { producer_id: fine.producer_id + 1000, ..fine.clone() },
+        ),
+        (
+            "unknown id",
+            TxnOffsetCommitRequest {
+                transactional_id: "commit-none".into(),
+                producer_id: 4_000_000 + i64::from(version),
+                ..fine.clone()
+            },
+        ),
+        ("empty group", TxnOffsetCommitRequest { group_id: "".into(), ..fine.clone() }),
+    ] {
+        peer.call(version, case, &request);
+    }
+    if version >= 3 {
+        for (case, generation, member) in [
+            ("member unknown", -1, "nobody"),
+            ("generation of no group", 3, "nobody"),
+            ("generation without a member", 3, ""),
+        ] {
+            let request = TxnOffsetCommitRequest {
+                generation_id_or_member_epoch: generation,
+                member_id: member.into(),
+                ..fine.clone()
+            };
+            peer.call(version, case, &request);
+        }
     }
 }
 
