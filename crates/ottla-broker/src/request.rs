@@ -181,13 +181,18 @@ impl Request {
     pub(crate) fn metered(busy: Option<Arc<BusyTime>>, outcome: Outcome) -> Outcome {
         let Some(busy) = busy else { return outcome };
         busy.pause();
-        let Outcome::Later(mut future) = outcome else { return outcome };
-        Outcome::later(poll_fn(move |cx| {
+        let (mut future, is_held) = match outcome {
+            Outcome::Later(future) => (future, false),
+            Outcome::Hold(future) => (future, true),
+            other => return other,
+        };
+        let metered = poll_fn(move |cx| {
             busy.resume();
             let polled = future.as_mut().poll(cx);
             busy.pause();
             polled
-        }))
+        });
+        if is_held { Outcome::hold(metered) } else { Outcome::later(metered) }
     }
 
     /// The clock of this request, if it has one.
