@@ -1,6 +1,7 @@
 //! What all request handlers share: the image, the partitions of this broker, the coordinators, the controller.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use arc_swap::ArcSwap;
@@ -138,12 +139,21 @@ impl Broker {
         self.partitions.read().unwrap_or_else(PoisonError::into_inner).get(&(topic_id, index)).cloned()
     }
 
+    /// The partition with a replica here whose log directory works; the error is what a request for it is refused with.
+    pub(crate) fn hosted_partition(&self, topic_id: Uuid, index: i32) -> Result<Arc<Partition>, ErrorCode> {
+        match self.partition(topic_id, index) {
+            None => Err(ErrorCode::NotLeaderOrFollower),
+            Some(partition) if !partition.dir.is_online() => Err(ErrorCode::KafkaStorageError),
+            Some(partition) => Ok(partition),
+        }
+    }
+
     /// The partition of a topic's name; the error is what a request that names it is refused with.
     pub(crate) fn partition_named(&self, topic: &str, index: i32) -> Result<Arc<Partition>, ErrorCode> {
         let image = self.image();
         let id = image.topics().id(topic).ok_or(ErrorCode::UnknownTopicOrPartition)?;
         image.topics().partition(id, index).ok_or(ErrorCode::UnknownTopicOrPartition)?;
-        self.partition(id, index).ok_or(ErrorCode::NotLeaderOrFollower)
+        self.hosted_partition(id, index)
     }
 
     /// All partitions with a replica here.
@@ -193,6 +203,12 @@ impl Broker {
             .filter(|broker| !broker.fenced)
             .filter_map(|broker| self.endpoint_of(image, broker.id, listener))
             .collect()
+    }
+
+    /// Whether a log directory is to get no new logs (`cordoned.log.dirs`).
+    pub(crate) fn is_cordoned(&self, dir: &Path) -> bool {
+        let config = self.config();
+        config.values().list("cordoned.log.dirs").iter().any(|entry| entry == "*" || Path::new(entry) == dir)
     }
 
     /// `auto.create.topics.enable`.

@@ -209,7 +209,7 @@ fn find(broker: &Broker, image: &MetadataImage, key: &FetchKey) -> Result<Arc<Pa
     if !topic.partitions.contains_key(&key.partition) {
         return Err(ErrorCode::UnknownTopicOrPartition);
     }
-    broker.partition(key.topic_id, key.partition).ok_or(ErrorCode::NotLeaderOrFollower)
+    broker.hosted_partition(key.topic_id, key.partition)
 }
 
 /// A fetch parked in its partitions; dropping it takes it out again.

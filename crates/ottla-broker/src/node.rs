@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -27,6 +27,7 @@ use crate::broker::Broker;
 use crate::clock;
 use crate::connections;
 use crate::controller::{ControllerHandle, ControllerInbox, Runtime};
+use crate::dir_failures;
 use crate::dispatch::BrokerService;
 use crate::duties;
 use crate::metadata_log::MetadataLog;
@@ -60,6 +61,18 @@ pub struct Started {
     pub formatted: bool,
     /// Time from the call to readiness.
     pub took: Duration,
+}
+
+/// Told once that the node cannot go on, by whoever finds out first.
+struct OnFailure(Mutex<Option<Box<dyn FnOnce() + Send>>>);
+
+impl OnFailure {
+    fn tell(&self) {
+        let call = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(call) = call {
+            call();
+        }
+    }
 }
 
 /// A running node.
@@ -179,9 +192,11 @@ impl Node {
                 .context("starting the node")??;
         let thread = std::thread::Builder::new().name("controller".to_owned());
         let runtime_handle = tokio::runtime::Handle::current();
+        let on_failure = Arc::new(OnFailure(Mutex::new(Some(Box::new(on_failure)))));
+        let failure_of_dirs = Arc::clone(&on_failure);
         let controller = thread.spawn(move || {
             let _guard = runtime_handle.enter();
-            runtime.run(&inbox, on_failure);
+            runtime.run(&inbox, || on_failure.tell());
         })?;
         unfence(&broker).await?;
         let service = Arc::new(BrokerService { broker: Arc::clone(&broker) });
@@ -191,7 +206,8 @@ impl Node {
             described.push((advertised.listener.clone(), listener.address().to_string(), shown(&advertised)));
             listeners.push(listener.serve(Arc::clone(&service)));
         }
-        let tasks = duties::start(&broker);
+        let mut tasks = duties::start(&broker);
+        tasks.push(dir_failures::watch(&broker, move || failure_of_dirs.tell()));
         broker.cleaner.start(&broker);
         let image = broker.image();
         let started = Started {
@@ -465,7 +481,8 @@ fn register_controller(runtime: &mut Runtime, config: &BrokerConfig) -> anyhow::
     Ok(())
 }
 
-fn heartbeat(broker: &Broker, want_shut_down: bool) -> BrokerHeartbeatRequest {
+/// What the controller hears of this broker.
+pub(crate) fn heartbeat(broker: &Broker, want_shut_down: bool) -> BrokerHeartbeatRequest {
     let image = broker.image();
     let epoch = image.cluster().broker(broker.node_id).map_or(-1, |registered| registered.epoch.value());
     BrokerHeartbeatRequest {
@@ -474,6 +491,14 @@ fn heartbeat(broker: &Broker, want_shut_down: bool) -> BrokerHeartbeatRequest {
         current_metadata_offset: image.provenance().last_offset.value(),
         want_fence: false,
         want_shut_down,
+        offline_log_dirs: broker
+            .replicas
+            .dirs()
+            .dirs()
+            .iter()
+            .filter(|d| !d.is_online())
+            .filter_map(|d| d.id())
+            .collect(),
         ..BrokerHeartbeatRequest::default()
     }
 }

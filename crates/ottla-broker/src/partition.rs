@@ -75,22 +75,39 @@ impl Partition {
         self.lock().as_mut().map(f)
     }
 
-    /// Runs `f`, which may append, then queues a flush if what was appended needs one, and wakes whom `f` released.
+    /// Runs `f`, which may append, then notes a failure of the disk, queues a flush if what was appended needs one, and wakes
+    /// whom `f` released.
     pub(crate) fn update<R>(
         self: &Arc<Self>,
         f: impl FnOnce(&mut Replica<Waiter>) -> (R, Vec<Waiter>),
     ) -> Option<R> {
-        let (result, released, needs_flush) = {
+        let (result, released, needs_flush, failure) = {
             let mut guard = self.lock();
             let replica = guard.as_mut()?;
             let (result, released) = f(replica);
-            (result, released, replica.needs_flush())
+            let failure = replica.log().poisoned().filter(|_| self.dir.is_online()).map(str::to_owned);
+            (result, released, replica.needs_flush(), failure)
         };
+        if let Some(reason) = failure {
+            self.dir.fail(&reason);
+        }
         if needs_flush {
             self.queue_flush();
         }
         wake_all(released);
         Some(result)
+    }
+
+    /// Bytes, lag and role of the logs in a directory (DescribeLogDirs).
+    pub(crate) fn sizes_in(&self, dir: &LogDir) -> Vec<(u64, i64, bool)> {
+        if self.dir.path() != dir.path() {
+            return Vec::new();
+        }
+        let current = self.with(|replica| {
+            let log = replica.log();
+            (log.size_bytes(), (log.high_watermark() - log.log_end_offset()).max(0), false)
+        });
+        current.into_iter().collect()
     }
 
     /// Hands the partition to its flusher, unless it is there already.

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use ottla_metadata::controller::Context;
 use ottla_metadata::image::{LeaderRecovery, LocalPartition, MetadataDelta, MetadataImage, ResourceKind};
-use ottla_protocol::messages::AlterPartitionRequest;
 use ottla_protocol::messages::alter_partition_request::{BrokerState, PartitionData, TopicData};
+use ottla_protocol::messages::assign_replicas_to_dirs_request as assign;
+use ottla_protocol::messages::{AlterPartitionRequest, AssignReplicasToDirsRequest};
 use ottla_storage::dir::Checkpoint;
 use ottla_types::{TopicPartition, Uuid};
 use tracing::{error, info};
@@ -23,7 +24,8 @@ pub(crate) fn publish(broker: &Arc<Broker>, delta: &MetadataDelta) {
     let changes = delta.changes();
     let local = delta.local_changes(broker.node_id);
     for partition in &local.leaders {
-        if let Err(failure) = ensure_replica(broker, image, partition) {
+        let is_new = !held(delta.base(), broker, partition);
+        if let Err(failure) = ensure_replica(broker, image, partition, is_new) {
             error!("cannot create a replica of {}-{}: {failure}", partition.topic, partition.index);
         }
     }
@@ -39,6 +41,7 @@ pub(crate) fn publish(broker: &Arc<Broker>, delta: &MetadataDelta) {
         lead(broker, partition);
     }
     report_recovered(broker, &local.leaders);
+    report_directories(broker, &local.leaders);
     let mut brokers_changed = false;
     let mut topics_changed = BTreeSet::new();
     for resource in &changes.configs {
@@ -85,7 +88,8 @@ pub(crate) fn publish_first(broker: &Arc<Broker>, image: &MetadataImage) {
                 index: *index,
                 partition: Arc::clone(partition),
             };
-            match ensure_replica(broker, image, &local) {
+            // Where a directory is offline it may be there, and an empty log elsewhere would be a loss.
+            match ensure_replica(broker, image, &local, false) {
                 Ok(()) => led.push(local),
                 Err(failure) => error!("cannot create a replica of {}-{index}: {failure}", topic.name),
             }
@@ -97,6 +101,7 @@ pub(crate) fn publish_first(broker: &Arc<Broker>, image: &MetadataImage) {
         lead(broker, local);
     }
     report_recovered(broker, &led);
+    report_directories(broker, &led);
 }
 
 /// Partitions whose leader was elected without being in sync (the only replica, after a crash) are recovered once their
@@ -131,17 +136,60 @@ fn report_recovered(broker: &Broker, led: &[LocalPartition]) {
     }));
 }
 
+/// Whether this broker had the replica in an earlier image.
+fn held(image: &MetadataImage, broker: &Broker, local: &LocalPartition) -> bool {
+    let before = image.topics().partition(local.topic_id, local.index);
+    before.is_some_and(|partition| partition.replicas.contains(&broker.node_id))
+}
+
+/// Tells the controller in which directories replicas are, where it knows otherwise or not at all (KIP-858).
+fn report_directories(broker: &Broker, local: &[LocalPartition]) {
+    let mut found: BTreeMap<Uuid, BTreeMap<Uuid, Vec<i32>>> = BTreeMap::new();
+    for local in local {
+        let Some(partition) = broker.partition(local.topic_id, local.index) else { continue };
+        let Some(dir) = partition.dir.id().filter(|_| partition.dir.is_online()) else { continue };
+        if local.partition.directory(broker.node_id) != Some(dir) {
+            found.entry(dir).or_default().entry(local.topic_id).or_default().push(local.index);
+        }
+    }
+    if found.is_empty() {
+        return;
+    }
+    let partitions = |indexes: Vec<i32>| {
+        indexes.into_iter().map(|partition_index| assign::PartitionData { partition_index }).collect()
+    };
+    let topics = |topics: BTreeMap<Uuid, Vec<i32>>| {
+        let topic = |(topic_id, indexes)| assign::TopicData { topic_id, partitions: partitions(indexes) };
+        topics.into_iter().map(topic).collect()
+    };
+    let request = AssignReplicasToDirsRequest {
+        broker_id: broker.node_id.value(),
+        broker_epoch: broker.image().cluster().broker(broker.node_id).map_or(-1, |b| b.epoch.value()),
+        directories: found
+            .into_iter()
+            .map(|(id, found)| assign::DirectoryData { id, topics: topics(found) })
+            .collect(),
+    };
+    // The outcome comes back as a change of the metadata; nobody waits for the reply.
+    drop(
+        broker
+            .controller
+            .decide(move |controller, context, _| controller.assign_replicas_to_dirs(context, &request)),
+    );
+}
+
 fn ensure_replica(
     broker: &Broker,
     image: &MetadataImage,
     local: &LocalPartition,
+    is_new: bool,
 ) -> Result<(), ottla_storage::dir::CreateError> {
     if broker.partition(local.topic_id, local.index).is_some() {
         return Ok(());
     }
     let id = TopicPartition { topic: local.topic.clone(), partition: local.index };
     let dir_id = local.partition.directory(broker.node_id);
-    let partition = broker.replicas.create(broker, image, id, local.topic_id, dir_id)?;
+    let partition = broker.replicas.create(broker, image, id, local.topic_id, dir_id, is_new)?;
     broker.add_partition(partition);
     Ok(())
 }

@@ -116,12 +116,13 @@ impl Replicas {
         id: TopicPartition,
         topic_id: Uuid,
         dir_id: Option<Uuid>,
+        is_new: bool,
     ) -> Result<Arc<Partition>, CreateError> {
         let settings = broker.topic_settings(image, &id.topic);
         let placed = self.dirs.create(&NewLog {
             key: LogKey::current(id),
             topic_id,
-            is_new: true,
+            is_new,
             dir_id,
             config: settings.log.clone(),
             unique: random::u128(),

@@ -56,7 +56,7 @@ fn delete(broker: &Broker, topic: &str, index: i32, offset: i64) -> Result<Offse
     if internal_topics::is_internal(topic) {
         return Err(ErrorCode::InvalidTopicException);
     }
-    let partition = broker.partition(id, index).ok_or(ErrorCode::NotLeaderOrFollower)?;
+    let partition = broker.hosted_partition(id, index)?;
     let policy = partition.settings().log.cleanup_policy;
     if policy.compact && !policy.delete {
         return Err(ErrorCode::PolicyViolation);

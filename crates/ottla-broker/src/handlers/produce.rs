@@ -350,7 +350,7 @@ impl TopicAppend<'_> {
         let Some(metadata) = self.image.topics().partition(topic_id, index) else {
             return Err(ErrorCode::UnknownTopicOrPartition.into());
         };
-        let partition = self.broker.partition(topic_id, index).ok_or(ErrorCode::NotLeaderOrFollower)?;
+        let partition = self.broker.hosted_partition(topic_id, index)?;
         let settings = partition.settings();
         if self.acks == -1
             && i32::try_from(metadata.isr.len()).is_ok_and(|isr| isr < settings.min_insync_replicas)

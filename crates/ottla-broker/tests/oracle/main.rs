@@ -12,6 +12,7 @@ mod compare;
 mod configs;
 mod fetch;
 mod groups;
+mod log_dirs;
 mod malformed;
 mod members;
 mod offsets;
@@ -40,6 +41,7 @@ const SCRIPTS: &[(&str, Script)] = &[
     ("produce", produce::script),
     ("fetch", fetch::script),
     ("compaction", compaction::script),
+    ("log_dirs", log_dirs::script),
     ("offsets", offsets::script),
     ("groups", groups::script),
     ("members", members::script),

@@ -22,6 +22,7 @@ mod activation;
 mod alter_client_quotas;
 mod alter_configs;
 mod alter_partition;
+mod assign_dirs;
 mod assignment;
 mod create_partitions;
 mod create_topics;

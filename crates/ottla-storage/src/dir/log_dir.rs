@@ -49,6 +49,7 @@ pub struct LogDir {
     path: PathBuf,
     id: Option<Uuid>,
     offline: OnceLock<String>,
+    on_failure: FailureHook,
     lock: Mutex<Option<FileLock>>,
     loading: Mutex<Loading>,
     names: RwLock<()>,
@@ -57,6 +58,16 @@ pub struct LogDir {
     collecting: Mutex<()>,
     stale: StaleOffsets,
     checkpoints: [CheckpointFile; 4],
+}
+
+/// See [`LogDir::on_failure`].
+#[derive(Default)]
+struct FailureHook(OnceLock<Box<dyn Fn() + Send + Sync>>);
+
+impl std::fmt::Debug for FailureHook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.get().is_some() { "FailureHook(set)" } else { "FailureHook(none)" })
+    }
 }
 
 /// See [`LogDir::hold_names`].
@@ -81,6 +92,7 @@ impl LogDir {
             path: path.to_owned(),
             id,
             offline: OnceLock::new(),
+            on_failure: FailureHook::default(),
             lock: Mutex::new(None),
             loading: Mutex::default(),
             names: RwLock::default(),
@@ -147,8 +159,17 @@ impl LogDir {
         let first = self.offline.set(reason.to_string()).is_ok();
         if first {
             self.unlock();
+            if let Some(call) = self.on_failure.0.get() {
+                call();
+            }
         }
         first
+    }
+
+    /// Has `call` called when the directory fails, by whoever meets the failure: it must be quick. One call counts.
+    pub fn on_failure(&self, call: impl Fn() + Send + Sync + 'static) {
+        // The first one stays.
+        let _ = self.on_failure.0.set(Box::new(call));
     }
 
     /// [`LogDir::fail`] as an error to pass on.

@@ -96,6 +96,11 @@ pub trait Fs: Send + Sync + Debug {
     /// # Errors
     /// As the operating system's chmod.
     fn set_read_only(&self, path: &Path, read_only: bool) -> io::Result<()>;
+    /// The size of the volume that holds `path`, and what an ordinary process may still write to it, in bytes.
+    ///
+    /// # Errors
+    /// As the operating system's statvfs.
+    fn space(&self, path: &Path) -> io::Result<(u64, u64)>;
     /// Takes an exclusive POSIX record lock (fcntl, as Java's `FileChannel.tryLock`) on a file, creating it; `None` when
     /// another process, or this one, holds it. The lock is released when the value is dropped; the file stays.
     ///

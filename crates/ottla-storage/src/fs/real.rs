@@ -101,6 +101,12 @@ impl Fs for RealFs {
         fs::set_permissions(path, permissions)
     }
 
+    fn space(&self, path: &Path) -> io::Result<(u64, u64)> {
+        let volume = rustix::fs::statvfs(path)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(volume.f_frsize);
+        Ok((bytes(volume.f_blocks), bytes(volume.f_bavail)))
+    }
+
     fn try_lock(&self, path: &Path) -> io::Result<Option<FileLock>> {
         let mut locked = LOCKED.lock().unwrap_or_else(PoisonError::into_inner);
         for _ in 0..MAX_LOCK_ATTEMPTS {

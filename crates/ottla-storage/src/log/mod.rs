@@ -203,6 +203,11 @@ impl Log {
         self.segments.iter().map(|segment| segment.base)
     }
 
+    /// Has all writes refused from now on: the log's directory failed, whoever met that.
+    pub fn poison(&mut self, reason: &str) {
+        self.poisoned.get_or_insert_with(|| reason.to_owned());
+    }
+
     /// Why writes are refused, if they are.
     pub fn poisoned(&self) -> Option<&str> {
         self.poisoned.as_deref()

@@ -24,6 +24,9 @@ use super::{FileInfo, FileLock, Fs, FsFile, OpenMode};
 const BAD_DESCRIPTOR: i32 = 9;
 const STALE_HANDLE: i32 = 116;
 
+/// What [`Fs::space`] says: memory is never full, as long as no fault says so.
+const MEMORY_BYTES: u64 = 1 << 40;
+
 /// A file system in memory; clones are handles of the same one.
 #[derive(Clone, Debug, Default)]
 pub struct MemFs {
@@ -202,6 +205,11 @@ impl Fs for MemFs {
         let mut state = self.state();
         state.faults.check(Operation::SetAttributes, path)?;
         state.tree.set_read_only(path, read_only)
+    }
+
+    fn space(&self, path: &Path) -> io::Result<(u64, u64)> {
+        self.info(path)?;
+        Ok((MEMORY_BYTES, MEMORY_BYTES))
     }
 
     fn try_lock(&self, path: &Path) -> io::Result<Option<FileLock>> {
