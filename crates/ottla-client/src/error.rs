@@ -149,6 +149,9 @@ pub fn advice(code: ErrorCode) -> &'static str {
         ErrorCode::TopicAuthorizationFailed
         | ErrorCode::GroupAuthorizationFailed
         | ErrorCode::ClusterAuthorizationFailed => "; ask for an ACL that allows it",
+        ErrorCode::InvalidProducerEpoch | ErrorCode::ProducerFenced => {
+            "; another producer with the same transactional id has taken over"
+        }
         ErrorCode::UnsupportedVersion => "; the broker is of another generation than this client",
         _ => "",
     }

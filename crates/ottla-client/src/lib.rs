@@ -72,5 +72,7 @@ mod tests {
         send(consumer.commit());
         send(producer.send("", Record::default()));
         send(producer.flush());
+        send(producer.commit());
+        send(producer.abort());
     }
 }

@@ -33,8 +33,9 @@ pub(super) fn build(
     records: &[Queued],
     compression: Compression,
     producer: Option<(ProducerId, ProducerEpoch, Sequence)>,
+    is_transactional: bool,
 ) -> Result<Vec<u8>> {
-    let mut builder = BatchBuilder::new().codec(compression);
+    let mut builder = BatchBuilder::new().codec(compression).transactional(is_transactional);
     if let Some((id, epoch, sequence)) = producer {
         builder = builder.producer(id, epoch, sequence);
     }

@@ -4,6 +4,7 @@
 //! load, order holds through retries, and sequences (`idempotent`) need no window.
 
 mod batch;
+mod transaction;
 mod worker;
 
 use std::collections::HashMap;
@@ -19,6 +20,7 @@ use ottla_types::{Offset, PartitionIndex, TimestampMs, TopicName, TopicPartition
 use tokio::sync::{Notify, OnceCell, Semaphore, mpsc, oneshot};
 
 use self::batch::Queued;
+use self::transaction::Transaction;
 use self::worker::{Identity, Worker};
 use crate::partitioner::{Sticky, partition_of_key};
 use crate::{Client, ClientError, Result};
@@ -58,6 +60,10 @@ pub struct ProducerConfig {
     pub delivery_timeout: Duration,
     /// `enable.idempotence`: retries make no duplicates. Needs [`Acks::All`] and is ignored otherwise.
     pub idempotent: bool,
+    /// `transactional.id`: records are seen when [`Producer::commit`] has succeeded. Makes the producer idempotent.
+    pub transactional_id: Option<String>,
+    /// `transaction.timeout.ms`: the coordinator aborts a transaction that has lasted so long.
+    pub transaction_timeout: Duration,
 }
 
 impl Default for ProducerConfig {
@@ -70,6 +76,8 @@ impl Default for ProducerConfig {
             buffer_bytes: 32 * 1024 * 1024,
             delivery_timeout: Duration::from_mins(2),
             idempotent: true,
+            transactional_id: None,
+            transaction_timeout: Duration::from_mins(1),
         }
     }
 }
@@ -168,6 +176,8 @@ struct Core {
     client: Client,
     config: ProducerConfig,
     identity: OnceCell<Identity>,
+    /// Of a transactional producer.
+    transaction: Option<Transaction>,
     stats: Arc<ProducerStats>,
     unacknowledged: AtomicUsize,
     /// Wakes those who flush, when `unacknowledged` has come to 0.
@@ -180,24 +190,32 @@ struct Core {
 }
 
 impl Producer {
-    /// A producer. Idempotent ones get their producer id with the first batch.
+    /// A producer. Idempotent ones get their producer id with the first batch; transactional ones take over their id here.
     ///
     /// # Errors
-    /// The settings make no sense.
-    #[expect(clippy::unused_async, reason = "transactions will have to find their coordinator here")]
+    /// The settings make no sense, or the coordinator of the transactional id refuses or does not answer.
     pub async fn new(client: Client, mut config: ProducerConfig) -> Result<Self> {
         if config.batch_bytes == 0 || config.buffer_bytes < config.batch_bytes {
             return Err(ClientError::Usage(
                 "buffer_bytes must hold at least one batch of batch_bytes > 0".into(),
             ));
         }
+        if config.transactional_id.is_some() && config.acks != Acks::All {
+            return Err(ClientError::Usage("transactions need the acknowledgement of all replicas".into()));
+        }
+        config.idempotent |= config.transactional_id.is_some();
         config.idempotent &= config.acks == Acks::All;
+        let transaction = match &config.transactional_id {
+            Some(id) => Some(Transaction::take_over(&client, id, config.transaction_timeout).await?),
+            None => None,
+        };
         let buffer_bytes = config.buffer_bytes.min(u32::MAX as usize);
         config.buffer_bytes = buffer_bytes;
         let core = Core {
             client,
             config,
-            identity: OnceCell::new(),
+            identity: OnceCell::new_with(transaction.as_ref().map(Transaction::identity)),
+            transaction,
             stats: Arc::default(),
             unacknowledged: AtomicUsize::new(0),
             idle: Notify::new(),

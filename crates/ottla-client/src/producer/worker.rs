@@ -20,12 +20,14 @@ use crate::{Client, ClientError, Result};
 
 /// Newest Produce version that names topics instead of giving their ids.
 const LAST_BY_NAME: i16 = 12;
+/// Newest Produce version that does not add partitions to transactions by itself (KIP-890).
+const LAST_OF_FIRST_TRANSACTIONS: i16 = 11;
 
 /// Who an idempotent producer is to the brokers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Identity {
-    id: ProducerId,
-    epoch: ProducerEpoch,
+    pub(super) id: ProducerId,
+    pub(super) epoch: ProducerEpoch,
 }
 
 /// Sends the records of one partition.
@@ -136,9 +138,14 @@ impl Worker {
             None => {
                 let identity = self.identity().await?;
                 let producer = identity.map(|it| (it.id, it.epoch, self.sequence));
-                bytes.insert(build(batch, self.core.config.compression, producer)?.into()).clone()
+                let is_transactional = self.core.transaction.is_some();
+                let built = build(batch, self.core.config.compression, producer, is_transactional)?;
+                bytes.insert(built.into()).clone()
             }
         };
+        if let Some(transaction) = &self.core.transaction {
+            transaction.add(&self.core.client, &self.partition).await?;
+        }
         self.produce(bytes).await
     }
 
@@ -149,6 +156,10 @@ impl Worker {
         if self.identity.is_none() {
             self.identity =
                 Some(*self.core.identity.get_or_try_init(|| new_identity(&self.core.client)).await?);
+        } else if self.is_tainted && self.core.transaction.is_some() {
+            return Err(ClientError::Usage(
+                "an earlier record of the transaction has failed; it can only be aborted".to_owned(),
+            ));
         } else if self.is_tainted {
             self.identity = Some(new_identity(&self.core.client).await?);
             self.sequence = Sequence(0);
@@ -165,11 +176,15 @@ impl Worker {
             return Err(ClientError::broker(self.what(), ErrorCode::LeaderNotAvailable));
         }
         let connection = client.node(partition.leader).await?;
-        let newest = if topic_id.is_zero() { LAST_BY_NAME } else { i16::MAX };
+        let newest = match &self.core.transaction {
+            Some(_) => LAST_OF_FIRST_TRANSACTIONS,
+            None if topic_id.is_zero() => LAST_BY_NAME,
+            None => i16::MAX,
+        };
         let version = connection.version_in(ApiKey::Produce, VersionRange::new(3, newest))?;
         let by_name = version <= LAST_BY_NAME;
         let request = ProduceRequest {
-            transactional_id: None,
+            transactional_id: self.core.transaction.as_ref().map(|it| it.id().into()),
             acks: acks as i16,
             timeout_ms: client.timeout_ms(),
             topic_data: vec![TopicProduceData {

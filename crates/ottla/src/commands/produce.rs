@@ -30,6 +30,7 @@ Examples:
   echo hello | ottla produce orders
   ottla produce orders --file orders.txt --progress
   echo 'user-1:login' | ottla produce events --key-separator :
+  ottla produce orders --transactional-id import-1 < orders.txt
   ottla produce events --header source=import --compression zstd < events.txt")]
 pub(crate) struct ProduceArgs {
     /// Topic to send to; a missing one is created if the broker allows it
@@ -53,6 +54,13 @@ pub(crate) struct ProduceArgs {
     /// Send all records to this partition
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
     partition: Option<i32>,
+    /// Send all records in a transaction of this id: readers with read_committed see all of them when the input ends, or none
+    #[arg(long, value_name = "ID")]
+    transactional_id: Option<String>,
+    /// Abort the transaction if it takes longer than this
+    #[arg(long, value_name = "MS", default_value_t = 60_000, requires = "transactional_id",
+        value_parser = clap::value_parser!(u64).range(1..))]
+    transaction_timeout_ms: u64,
     /// Show records and bytes per second on standard error
     #[arg(long)]
     progress: bool,
@@ -101,13 +109,24 @@ impl ProduceArgs {
         let config = ProducerConfig {
             acks: self.acks.acks(),
             compression: self.compression,
+            transactional_id: self.transactional_id.clone(),
+            transaction_timeout: Duration::from_millis(self.transaction_timeout_ms),
             ..ProducerConfig::default()
         };
         let producer = Producer::new(client, config).await?;
         let started = Instant::now();
         let bar = self.progress.then(|| progress_bar(size));
         let sent = self.send_all(&producer, input, bar.as_ref()).await;
-        let flushed = producer.flush().await;
+        let flushed = match (&self.transactional_id, &sent) {
+            (None, _) => producer.flush().await,
+            (Some(_), Ok(End::Input)) => producer.commit().await,
+            // An interrupted input is not the whole.
+            (Some(_), Ok(End::Interrupted)) => {
+                eprintln!("interrupted: aborting the transaction");
+                producer.abort().await
+            }
+            (Some(_), Err(_)) => producer.abort().await,
+        };
         if let Some(bar) = &bar {
             show_progress(bar, producer.stats(), started);
             bar.finish();
@@ -142,7 +161,7 @@ impl ProduceArgs {
         producer: &Producer,
         input: Box<dyn AsyncRead + Send + Unpin>,
         bar: Option<&ProgressBar>,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<End> {
         let mut signals = StopSignals::listen()?;
         let mut ticks = tokio::time::interval(PROGRESS_INTERVAL);
         let started = Instant::now();
@@ -152,7 +171,7 @@ impl ProduceArgs {
         loop {
             let line = tokio::select! {
                 biased;
-                () = signals.stop() => break,
+                () = signals.stop() => return Ok(End::Interrupted),
                 _ = ticks.tick(), if bar.is_some() => {
                     bar.into_iter().for_each(|bar| show_progress(bar, producer.stats(), started));
                     continue;
@@ -173,7 +192,7 @@ impl ProduceArgs {
                 break;
             }
         }
-        Ok(())
+        Ok(End::Input)
     }
 
     fn split(&self, line: Bytes, number: u64) -> anyhow::Result<Record> {
@@ -182,6 +201,13 @@ impl ProduceArgs {
         let at = at.with_context(|| format!("line {number} has no key separator '{separator}'"))?;
         Ok(Record::new(Some(line.slice(..at)), Some(line.slice(at + separator.len()..))))
     }
+}
+
+/// Why no more records are sent.
+enum End {
+    /// There are no more, or one has failed, which shows when the rest is waited for.
+    Input,
+    Interrupted,
 }
 
 /// The lines of an input, without their ends; slices of what was read.

@@ -1,123 +1,18 @@
-//! The tools against a broker: the one at `OTTLA_TEST_BOOTSTRAP`, or else Apache Kafka, started from the jars in the
-//! directory `OTTLA_KAFKA_CLASSPATH`.
+//! The tools against brokers: the one at `OTTLA_TEST_BOOTSTRAP` if it is set; otherwise ottla, and Apache Kafka, started from the
+//! jars in the directory `OTTLA_KAFKA_CLASSPATH`. Kafka's own tools (`OTTLA_KAFKA_TOOLS_CLASSPATH`) must say the same of the
+//! same cluster.
+
+mod admin;
+mod broker;
+mod kafka_tools;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
-use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::process::{Command, Stdio};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
-/// A broker to test with; Apache Kafka is stopped when this is dropped.
-struct Broker {
-    address: String,
-    kafka: Option<(Child, tempfile::TempDir)>,
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        if let Some((kafka, _)) = &mut self.kafka {
-            _ = kafka.kill();
-            _ = kafka.wait();
-        }
-    }
-}
-
-impl Broker {
-    fn find() -> Option<Self> {
-        if let Ok(address) = std::env::var("OTTLA_TEST_BOOTSTRAP") {
-            return Some(Self { address, kafka: None });
-        }
-        match std::env::var("OTTLA_KAFKA_CLASSPATH") {
-            Ok(jars) => Some(Self::start_kafka(Path::new(&jars))),
-            Err(_) => {
-                eprintln!(
-                    "SKIPPED: neither OTTLA_TEST_BOOTSTRAP nor OTTLA_KAFKA_CLASSPATH is set; nothing was tested"
-                );
-                None
-            }
-        }
-    }
-
-    fn start_kafka(jars: &Path) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let (port, controller_port) = (free_port(), free_port());
-        let properties = format!(
-            "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@localhost:{controller_port}\n\
-             listeners=PLAINTEXT://localhost:{port},CONTROLLER://localhost:{controller_port}\n\
-             advertised.listeners=PLAINTEXT://localhost:{port}\ncontroller.listener.names=CONTROLLER\n\
-             log.dirs={}\noffsets.topic.replication.factor=1\noffsets.topic.num.partitions=3\n\
-             transaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\n\
-             group.initial.rebalance.delay.ms=0\n",
-            dir.path().join("data").display()
-        );
-        let file = dir.path().join("server.properties");
-        std::fs::write(&file, properties).unwrap();
-        let java = |arguments: &[&str]| {
-            let mut command = Command::new("java");
-            command.arg("-Xmx400m").arg("-cp").arg(jars.join("*")).args(arguments).current_dir(dir.path());
-            command.stdout(Stdio::null()).stderr(Stdio::null());
-            command
-        };
-        let path = file.to_str().unwrap();
-        let format = ["kafka.tools.StorageTool", "format", "-t", "4L6g3nShT-eMCtK--X86sw", "-c", path];
-        assert!(java(&format).status().expect("java runs").success(), "kafka's storage is formatted");
-        let kafka = java(&["kafka.Kafka", path]).spawn().expect("java runs");
-        let broker = Self { address: format!("localhost:{port}"), kafka: Some((kafka, dir)) };
-        let started = Instant::now();
-        while TcpStream::connect(&broker.address).is_err() || !broker.run(&["topic", "list"]).status.success()
-        {
-            assert!(started.elapsed() < Duration::from_secs(60), "kafka is up within 60 s");
-            std::thread::sleep(Duration::from_millis(200));
-        }
-        broker
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
-        command.args(arguments).env("OTTLA_BOOTSTRAP_SERVER", &self.address);
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).stdin(Stdio::null()).output().expect("the binary runs")
-    }
-
-    /// Runs a command that must succeed, and returns what it prints.
-    #[track_caller]
-    fn ok(&self, arguments: &[&str]) -> String {
-        self.ok_with(arguments, "")
-    }
-
-    #[track_caller]
-    fn ok_with(&self, arguments: &[&str], input: &str) -> String {
-        let mut command = self.command(arguments);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the binary runs");
-        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-        let output = child.wait_with_output().unwrap();
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    #[track_caller]
-    fn json(&self, arguments: &[&str]) -> Value {
-        serde_json::from_str(&self.ok(arguments)).unwrap()
-    }
-
-    /// Runs a command that must fail with exit code 1, and returns what it says.
-    #[track_caller]
-    fn failed(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments);
-        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
-        String::from_utf8(output.stderr).unwrap()
-    }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
+use crate::broker::Broker;
 
 /// A name that earlier runs have not used.
 fn unique(name: &str) -> String {
@@ -125,15 +20,30 @@ fn unique(name: &str) -> String {
 }
 
 #[test]
-fn the_tools_work_together() {
-    let Some(broker) = Broker::find() else { return };
-    topics(&broker);
-    records_in_every_codec(&broker);
-    keys_headers_and_formats(&broker);
-    starting_points(&broker);
-    groups(&broker);
-    interrupted_consumer_commits_and_leaves(&broker);
-    closed_output_is_quiet(&broker);
+fn the_tools_work_with_ottla() {
+    let broker = match Broker::named() {
+        Some(broker) => broker,
+        None => Broker::start_ottla(),
+    };
+    work_together(&broker);
+}
+
+#[test]
+fn the_tools_work_with_apache_kafka() {
+    let Some(broker) = Broker::start_kafka() else { return };
+    work_together(&broker);
+}
+
+fn work_together(broker: &Broker) {
+    topics(broker);
+    records_in_every_codec(broker);
+    keys_headers_and_formats(broker);
+    starting_points(broker);
+    groups(broker);
+    interrupted_consumer_commits_and_leaves(broker);
+    closed_output_is_quiet(broker);
+    admin::check(broker);
+    kafka_tools::check(broker);
 }
 
 fn topics(broker: &Broker) {
@@ -142,7 +52,7 @@ fn topics(broker: &Broker) {
     let error = broker.failed(&["topic", "create", name]);
     assert!(error.contains("already exists"), "{error}");
     broker.ok(&["topic", "create", name, "--if-not-exists"]);
-    let described = &broker.json(&["topic", "describe", name, "--json"])[0];
+    let described = &broker.json(&["topic", "describe", name])[0];
     assert_eq!(described["partitions"].as_array().unwrap().len(), 2);
     assert_eq!(described["configs"]["retention.ms"], "12345");
     assert!(described["partitions"][1]["leader"].as_i64().unwrap() >= 0);
@@ -160,7 +70,7 @@ fn topics(broker: &Broker) {
     let text = broker.ok(&["topic", "describe", name]);
     assert!(text.contains("cleanup.policy=compact") && !text.contains("12345"), "{text}");
     assert_eq!(text.lines().count(), 2 + 4, "{text}");
-    let listed = broker.json(&["topic", "list", "--json"]);
+    let listed = broker.json(&["topic", "list"]);
     let listed = listed.as_array().unwrap().iter().find(|topic| topic["name"] == **name).unwrap();
     assert_eq!(listed["partitions"], 4);
     assert!(broker.ok(&["topic", "list"]).lines().any(|line| line.starts_with(name.as_str())));
@@ -252,12 +162,12 @@ fn groups(broker: &Broker) {
         broker.ok(&["consume", name, "--group", group, "--from-beginning", "--max-messages", count])
     };
     assert_eq!(consume("5"), "0\n1\n2\n3\n4\n");
-    let described = broker.json(&["group", "describe", group, "--json"]);
+    let described = broker.json(&["group", "describe", group]);
     assert_eq!((&described["state"], &described["lag"]), (&"Empty".into(), &15.into()), "{described}");
     assert_eq!(consume("3"), "5\n6\n7\n");
     let text = broker.ok(&["group", "describe", group]);
     assert!(text.contains("lag 12"), "{text}");
-    let listed = broker.json(&["group", "list", "--json"]);
+    let listed = broker.json(&["group", "list"]);
     assert!(listed.as_array().unwrap().iter().any(|listed| listed["group"] == **group), "{listed}");
     assert!(broker.ok(&["group", "list"]).contains(group.as_str()));
     broker.ok(&["group", "delete", group]);
@@ -281,7 +191,7 @@ fn interrupted_consumer_commits_and_leaves(broker: &Broker) {
         output.read_line(&mut line).unwrap();
         assert_eq!(line, expected);
     }
-    let described = broker.json(&["group", "describe", group, "--json"]);
+    let described = broker.json(&["group", "describe", group]);
     assert_eq!(described["state"], "Stable");
     assert_eq!(described["members"].as_array().unwrap().len(), 1);
     let error = broker.failed(&["group", "delete", group]);
@@ -290,7 +200,7 @@ fn interrupted_consumer_commits_and_leaves(broker: &Broker) {
     let id = consumer.id().to_string();
     assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
     assert!(consumer.wait().unwrap().success());
-    let described = broker.json(&["group", "describe", group, "--json"]);
+    let described = broker.json(&["group", "describe", group]);
     assert_eq!((&described["state"], &described["lag"]), (&"Empty".into(), &0.into()), "{described}");
 }
 
