@@ -216,6 +216,12 @@ impl Broker {
         self.config.load().values().boolean("auto.create.topics.enable")
     }
 
+    /// Whether `group.coordinator.rebalance.protocols` has `consumer`.
+    pub(crate) fn serves_consumer_groups(&self) -> bool {
+        let config = self.config.load();
+        config.values().list("group.coordinator.rebalance.protocols").iter().any(|name| name == "consumer")
+    }
+
     /// `fetch.max.bytes`.
     pub(crate) fn fetch_max_bytes(&self) -> i32 {
         self.config.load().values().int("fetch.max.bytes")

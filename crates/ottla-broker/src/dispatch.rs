@@ -70,6 +70,8 @@ const TABLE: &[(ApiKey, Handler)] = &[
     (ApiKey::UnregisterBroker, h::unregister_broker::handle),
     (ApiKey::DescribeTransactions, h::describe_transactions::handle),
     (ApiKey::ListTransactions, h::list_transactions::handle),
+    (ApiKey::ConsumerGroupHeartbeat, h::consumer_group_heartbeat::handle),
+    (ApiKey::ConsumerGroupDescribe, h::consumer_group_describe::handle),
     (ApiKey::ListConfigResources, h::list_config_resources::handle),
     (ApiKey::DescribeTopicPartitions, h::describe_topic_partitions::handle),
     (ApiKey::RemoveRaftVoter, h::remove_raft_voter::handle),

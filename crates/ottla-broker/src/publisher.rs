@@ -61,6 +61,16 @@ pub(crate) fn publish(broker: &Arc<Broker>, delta: &MetadataDelta) {
     if !changes.quotas.is_empty() {
         broker.quotas.apply(image.quotas());
     }
+    let has_new_topics = changes.topics.values().any(|change| change.created);
+    let changed: Vec<Arc<str>> = changes
+        .topics
+        .keys()
+        .filter_map(|id| image.topics().by_id(*id).or_else(|| delta.base().topics().by_id(*id)))
+        .map(|topic| topic.name.as_str().into())
+        .collect();
+    if !changed.is_empty() {
+        broker.groups.cluster_changed(&changed, has_new_topics);
+    }
     let deleted: Vec<_> = changes
         .topics
         .iter()
@@ -100,6 +110,7 @@ pub(crate) fn publish_first(broker: &Arc<Broker>, image: &MetadataImage) {
     for local in &led {
         lead(broker, local);
     }
+    broker.groups.cluster_changed(&[], true);
     report_recovered(broker, &led);
     report_directories(broker, &led);
 }
@@ -198,7 +209,7 @@ fn lead(broker: &Arc<Broker>, local: &LocalPartition) {
     let Some(partition) = broker.partition(local.topic_id, local.index) else { return };
     partition.update(|replica| ((), replica.lead(local.partition.leader_epoch)));
     match local.topic.as_str() {
-        CONSUMER_OFFSETS => broker.groups.lead(partition),
+        CONSUMER_OFFSETS => broker.groups.lead(broker, partition),
         TRANSACTION_STATE => Transactions::lead(broker, partition),
         _ => {}
     }

@@ -39,6 +39,18 @@ fn command(with_failures: bool) -> impl Strategy<Value = String> {
     });
     let marker = (1..3, any::<bool>())
         .prop_map(|(id, commit)| format!("marker {id} {}", if commit { "commit" } else { "abort" }));
+    let topics =
+        prop::sample::select(&["topics=t", "topics=t,u", "topics=u", "regex=[tu]", "topics=t regex=v.*"][..]);
+    let assignor = prop::sample::select(&["", "assignor=range", "assignor=uniform"][..]);
+    let beat_join =
+        (client.clone(), topics, assignor, any::<bool>()).prop_map(|(c, topics, assignor, fixed)| {
+            let instance = if fixed { format!("instance=i{}", c.to_lowercase()) } else { String::new() };
+            format!("beat {c} join {topics} {assignor} {instance} rebalance=20000")
+        });
+    let what =
+        prop::sample::select(&["", "has", "has=", "has=t-0", "leave", "away", "topics=u", "regex=-"][..]);
+    let beat = (client.clone(), what).prop_map(|(client, what)| format!("beat {client} {what}"));
+    let change = (topic.clone(), 0..5).prop_map(|(topic, partitions)| format!("topic {topic} {partitions}"));
     let held = prop::sample::select(&["hold on", "hold off", "commit-log"][..]).prop_map(str::to_owned);
     let failure: BoxedStrategy<String> = if with_failures {
         failures.prop_map(str::to_owned).boxed()
@@ -54,6 +66,10 @@ fn command(with_failures: bool) -> impl Strategy<Value = String> {
         2 => commit,
         2 => member_commit,
         1 => txn,
+        4 => beat_join,
+        8 => beat,
+        2 => change,
+        2 => Just("resolve".to_owned()),
         1 => marker,
         4 => steps.prop_map(|ms| format!("advance {ms}")),
         2 => held,
@@ -67,6 +83,9 @@ fn command(with_failures: bool) -> impl Strategy<Value = String> {
 fn run(scene: &mut Scene, command: &str) {
     let nothing_in_flight = scene.world.in_flight.is_empty();
     if nothing_in_flight && (command == "commit-log" || command.starts_with("fail ")) {
+        return;
+    }
+    if command == "resolve" && scene.world.searches.is_empty() {
         return;
     }
     // No append stays open for longer than `offsets.commit.timeout.ms`: that is the runtime's part of the protocol.
@@ -100,6 +119,7 @@ proptest! {
         // A rebalancing group is in the log with its last generation, if it has one.
         loaded.groups.retain(|id, _| !live.rebalancing.contains(id));
         prop_assert_eq!(loaded.groups, live.groups);
+        prop_assert_eq!(loaded.consumer_groups, live.consumer_groups);
         prop_assert_eq!(loaded.offsets, live.offsets);
     }
 

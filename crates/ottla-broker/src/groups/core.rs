@@ -1,10 +1,11 @@
 //! The group coordinator's shard as the shared runtime drives it.
 
-use std::convert::Infallible;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use ottla_coordinator::group::{
-    Append, AppendId, Decision, Decoded, Effect, GroupConfig, GroupRecord, GroupResponse, GroupShard,
-    TimerKey,
+    Append, AppendId, ClusterView, Decision, Decoded, Effect, GroupConfig, GroupId, GroupRecord,
+    GroupResponse, GroupShard, TimerKey,
 };
 use ottla_protocol::ErrorCode;
 use ottla_types::{LeaderEpoch, Offset, ProducerId};
@@ -12,18 +13,32 @@ use tracing::warn;
 
 use crate::coordinators::{Act, Batch, Core, Work};
 
+/// What every shard of groups is given.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(super) config: GroupConfig,
+    pub(super) cluster: Arc<dyn ClusterView>,
+}
+
+/// A search for the topics of a group's regular expressions.
+#[derive(Debug)]
+pub(crate) struct RegexSearch {
+    pub(super) group: GroupId,
+    pub(super) regexes: BTreeSet<Arc<str>>,
+}
+
 impl Core for GroupShard {
-    type Config = GroupConfig;
+    type Config = Settings;
     type Response = GroupResponse;
     type Timer = TimerKey;
     type Append = Append;
-    type Task = Infallible;
+    type Task = RegexSearch;
     type Decision = Decision;
 
     const HOLDS: &'static str = "groups and offsets";
 
-    fn empty(config: &GroupConfig, _: LeaderEpoch) -> Self {
-        Self::new(config.clone())
+    fn empty(settings: &Settings, _: LeaderEpoch) -> Self {
+        Self::new(settings.config.clone()).with_cluster(Arc::clone(&settings.cluster))
     }
 
     fn replay_record(
@@ -67,8 +82,8 @@ impl Core for GroupShard {
         }
     }
 
-    fn commit_timeout_ms(config: &GroupConfig, _: &Append) -> i64 {
-        i64::from(config.offsets_commit_timeout_ms)
+    fn commit_timeout_ms(settings: &Settings, _: &Append) -> i64 {
+        i64::from(settings.config.offsets_commit_timeout_ms)
     }
 
     fn appended(&mut self, append: &Append, first: Offset) {
@@ -97,6 +112,7 @@ impl From<Decision> for Work<GroupShard> {
             Effect::Reply { token, response } => Act::Reply(token, response),
             Effect::Schedule { key, at_ms } => Act::Schedule(key, at_ms),
             Effect::Cancel { key } => Act::Cancel(key),
+            Effect::ResolveRegexes { group, regexes } => Act::Perform(RegexSearch { group, regexes }),
             Effect::Note { group, text } => Act::Note(format!("group {group}: {text}")),
         };
         Self {

@@ -3,6 +3,7 @@
 //! It carries out what the pure [`GroupShard`](ottla_coordinator::group::GroupShard) decides: appends to the partition's log,
 //! answers requests when what they rest on counts, and keeps the timers.
 
+mod cluster;
 mod core;
 
 use std::collections::BTreeMap;
@@ -11,7 +12,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use ottla_config::BrokerConfig;
 use ottla_coordinator::group::{
-    Decision, GroupConfig, GroupResponse, GroupShard, RequestContext, RequestToken, partition_for_group,
+    ClusterView, Decision, GroupConfig, GroupResponse, GroupShard, MigrationPolicy, RequestContext,
+    RequestToken, partition_for_group, resolve_regexes,
 };
 use ottla_protocol::ErrorCode;
 use ottla_storage::log::VerificationGuard;
@@ -19,10 +21,12 @@ use ottla_types::{Offset, TopicName, Uuid};
 use tokio::sync::oneshot;
 
 use crate::broker::Broker;
+use crate::clock::now_ms;
 use crate::coordinators::{Marker, Shard};
 use crate::internal_topics::CONSUMER_OFFSETS;
 use crate::partition::Partition;
 use crate::request::Request;
+use cluster::Cluster;
 
 /// The answer to a request that the coordinator took.
 pub(crate) type Answer = oneshot::Receiver<GroupResponse>;
@@ -33,6 +37,16 @@ pub(crate) struct Groups {
     config: GroupConfig,
     shards: RwLock<BTreeMap<i32, Arc<Shard<GroupShard>>>>,
     next_token: AtomicU64,
+}
+
+/// The assignors that this broker has, by their short names; Kafka's classes are known by their full names too.
+fn assignors(configured: &[String]) -> Vec<String> {
+    let short = |name: &String| match name.rsplit('.').next().unwrap_or_default() {
+        "UniformAssignor" => "uniform".to_owned(),
+        "RangeAssignor" => "range".to_owned(),
+        other => other.to_owned(),
+    };
+    configured.iter().map(short).filter(|name| GroupConfig::knows_assignor(name)).collect()
 }
 
 impl Groups {
@@ -47,15 +61,31 @@ impl Groups {
             offsets_retention_minutes: values.int("offsets.retention.minutes"),
             offsets_retention_check_interval_ms: values.long("offsets.retention.check.interval.ms"),
             offsets_commit_timeout_ms: values.int("offsets.commit.timeout.ms"),
+            consumer_max_size: values.int("group.consumer.max.size"),
+            consumer_assignors: assignors(values.list("group.consumer.assignors")),
+            consumer_migration: values
+                .string("group.consumer.migration.policy")
+                .and_then(MigrationPolicy::parse)
+                .unwrap_or_default(),
+            consumer_regex_refresh_interval_ms: values.int("group.consumer.regex.refresh.interval.ms"),
             ..GroupConfig::default()
         };
         Self { config, shards: RwLock::default(), next_token: AtomicU64::new(0) }
     }
 
     /// This broker leads a partition of `__consumer_offsets` from now on: its shard is loaded in the background.
-    pub(crate) fn lead(&self, partition: Arc<Partition>) {
+    pub(crate) fn lead(&self, broker: &Arc<Broker>, partition: Arc<Partition>) {
         let index = partition.id.partition;
-        let shard = Shard::new(partition, self.config.clone(), Box::new(|_, never| match never {}));
+        let cluster: Arc<dyn ClusterView> = Arc::new(Cluster::new(broker));
+        let settings = core::Settings { config: self.config.clone(), cluster: Arc::clone(&cluster) };
+        let perform = move |shard: &Arc<Shard<GroupShard>>, search: core::RegexSearch| {
+            let (shard, cluster) = (Arc::clone(shard), Arc::clone(&cluster));
+            tokio::task::spawn_blocking(move || {
+                let found = resolve_regexes(cluster.as_ref(), &search.regexes, now_ms());
+                shard.call(|core, now_ms| core.regexes_resolved(now_ms, &search.group, &found));
+            });
+        };
+        let shard = Shard::new(partition, settings, Box::new(perform));
         let previous = self.write().insert(index, Arc::clone(&shard));
         if let Some(previous) = previous {
             previous.unload();
@@ -75,6 +105,16 @@ impl Groups {
     pub(crate) fn shut_down(&self) {
         for shard in std::mem::take(&mut *self.write()).into_values() {
             shard.unload();
+        }
+    }
+
+    /// The metadata changed: these topics, and whether there are new ones.
+    pub(crate) fn cluster_changed(&self, topics: &[Arc<str>], has_new_topics: bool) {
+        for shard in self.all() {
+            shard.call(|core, _| {
+                core.cluster_changed(topics, has_new_topics);
+                Decision::default()
+            });
         }
     }
 

@@ -69,11 +69,14 @@ fn keep_known(
     !topic.partitions.is_empty()
 }
 
-/// Puts what was refused here before the coordinator's answers, topic by topic.
+/// Puts what was refused here before the coordinator's answers, topic by topic; those stay as they are if nothing was.
 fn join<'a>(
     answered: &mut Vec<OffsetDeleteResponseTopic<'a>>,
     mut refused: Vec<OffsetDeleteResponseTopic<'a>>,
 ) {
+    if refused.is_empty() {
+        return;
+    }
     for topic in std::mem::take(answered) {
         match refused.iter_mut().find(|other| other.name == topic.name) {
             Some(other) => other.partitions.extend(topic.partitions),

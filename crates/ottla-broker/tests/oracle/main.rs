@@ -10,6 +10,7 @@ mod cluster;
 mod compaction;
 mod compare;
 mod configs;
+mod consumers;
 mod fetch;
 mod groups;
 mod log_dirs;
@@ -45,6 +46,7 @@ const SCRIPTS: &[(&str, Script)] = &[
     ("offsets", offsets::script),
     ("groups", groups::script),
     ("members", members::script),
+    ("consumers", consumers::script),
     ("quotas", quotas::script),
     ("transactions", transactions::script),
     ("transaction_data", transaction_data::script),

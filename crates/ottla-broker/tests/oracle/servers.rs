@@ -26,6 +26,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("share.coordinator.state.topic.num.partitions", "1"),
     ("share.coordinator.state.topic.min.isr", "1"),
     ("group.initial.rebalance.delay.ms", "0"),
+    ("group.consumer.assignment.interval.ms", "0"),
     ("broker.rack", "rack-a"),
     ("num.partitions", "2"),
     ("log.cleaner.backoff.ms", "200"),

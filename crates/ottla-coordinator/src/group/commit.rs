@@ -6,7 +6,8 @@
 //! OffsetCommit versions: 2-4 may carry a retention time; 6 adds the leader epoch; 7 `group.instance.id`; 9 answers an
 //! unknown group with GROUP_ID_NOT_FOUND instead of ILLEGAL_GENERATION, as does TxnOffsetCommit 6; 10 names topics by id. Errors of all partitions:
 //! UNKNOWN_MEMBER_ID, FENCED_INSTANCE_ID, ILLEGAL_GENERATION, REBALANCE_IN_PROGRESS, GROUP_ID_NOT_FOUND,
-//! COORDINATOR_NOT_AVAILABLE; of one: OFFSET_METADATA_TOO_LARGE.
+//! COORDINATOR_NOT_AVAILABLE; of members of consumer groups also STALE_MEMBER_EPOCH and, before v9, UNSUPPORTED_VERSION; of one:
+//! OFFSET_METADATA_TOO_LARGE.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,6 +40,8 @@ use super::shard::{Group, GroupShard};
 const COMMIT_GROUP_ID_NOT_FOUND: i16 = 9;
 /// The first such TxnOffsetCommit version.
 const TXN_COMMIT_GROUP_ID_NOT_FOUND: i16 = 6;
+/// The first TxnOffsetCommit version that knows STALE_MEMBER_EPOCH.
+const TXN_COMMIT_STALE_MEMBER_EPOCH: i16 = 6;
 
 /// Who commits, as the request says.
 struct Committer<'a> {
@@ -47,6 +50,7 @@ struct Committer<'a> {
     instance_id: Option<&'a str>,
     generation: i32,
     transactional: bool,
+    api_version: i16,
 }
 
 /// A partition's offset in an OffsetCommit or TxnOffsetCommit.
@@ -77,9 +81,16 @@ impl GroupShard {
             instance_id: request.group_instance_id.as_deref(),
             generation: request.generation_id_or_member_epoch,
             transactional: false,
+            api_version: ctx.api_version,
         };
         let missing = missing_group(ctx.api_version >= COMMIT_GROUP_ID_NOT_FOUND);
-        if let Err(error) = validate(&self.groups, &committer, missing) {
+        let places = request.topics.iter().flat_map(|topic| {
+            let id = (topic.topic_id, topic.name.as_ref());
+            topic.partitions.iter().map(move |p| (id, p.partition_index, p.committed_metadata.as_deref()))
+        });
+        let valid = validate(&self.groups, &committer, missing)
+            .and_then(|()| self.validate_places(&committer, places));
+        if let Err(error) = valid {
             step.reply(ctx.token, refusal::offset_commit(request, error));
             return self.conclude_effects(step.effects);
         }
@@ -121,11 +132,28 @@ impl GroupShard {
             instance_id: request.group_instance_id.as_deref(),
             generation: request.generation_id_or_member_epoch,
             transactional: true,
+            api_version: ctx.api_version,
         };
         let missing = missing_group(ctx.api_version >= TXN_COMMIT_GROUP_ID_NOT_FOUND);
         let refused =
             if request.group_id.is_empty() { Some(ErrorCode::InvalidGroupId) } else { self.unavailable() }
-                .or_else(|| validate(&self.groups, &committer, missing).err());
+                .or_else(|| validate(&self.groups, &committer, missing).err())
+                .or_else(|| {
+                    let places = request.topics.iter().flat_map(|topic| {
+                        let id = (topic.topic_id, topic.name.as_ref());
+                        topic
+                            .partitions
+                            .iter()
+                            .map(move |p| (id, p.partition_index, p.committed_metadata.as_deref()))
+                    });
+                    self.validate_places(&committer, places).err()
+                })
+                .map(|error| match error {
+                    ErrorCode::StaleMemberEpoch if ctx.api_version < TXN_COMMIT_STALE_MEMBER_EPOCH => {
+                        ErrorCode::IllegalGeneration
+                    }
+                    other => other,
+                });
         if let Some(error) = refused {
             step.reply(ctx.token, refusal::txn_offset_commit(request, error));
             return self.conclude_effects(step.effects);
@@ -218,7 +246,7 @@ impl GroupShard {
     fn validate_offset_delete(&self, group_id: &str) -> Result<(), ErrorCode> {
         match self.groups.get(group_id) {
             None => Err(ErrorCode::GroupIdNotFound),
-            Some(Group::Foreign(_)) => Ok(()),
+            Some(Group::Consumer(_) | Group::Foreign(_)) => Ok(()),
             Some(Group::Classic(group)) => match group.state {
                 ClassicState::Dead => Err(ErrorCode::GroupIdNotFound),
                 ClassicState::Empty => Ok(()),
@@ -233,8 +261,27 @@ impl GroupShard {
         match self.groups.get(group_id) {
             None => false,
             Some(Group::Classic(group)) => group.is_subscribed_to(topic),
+            Some(Group::Consumer(group)) => group.is_subscribed_to(topic),
             Some(Group::Foreign(group)) => !group.is_empty(),
         }
+    }
+
+    /// Checks that a member that missed its newest epoch had these partitions in the one that it knows (KIP-1251).
+    fn validate_places<'p>(
+        &self,
+        committer: &Committer<'_>,
+        places: impl Iterator<Item = ((Uuid, &'p str), i32, Option<&'p str>)>,
+    ) -> Result<(), ErrorCode> {
+        let Some(Group::Consumer(group)) = self.groups.get(committer.group_id) else { return Ok(()) };
+        let limit = usize::try_from(self.config.offset_metadata_max_bytes).unwrap_or(0);
+        for ((id, name), partition, metadata) in places {
+            if is_too_long(metadata.unwrap_or(""), limit) {
+                continue;
+            }
+            let id = if id.is_zero() { self.cluster.by_name(name).map_or(id, |topic| topic.id) } else { id };
+            group.validate_place(committer.member_id, committer.generation, id, partition)?;
+        }
+        Ok(())
     }
 
     /// Removes the offsets of deleted topics, given by name and id. An offset of another id under the same name belongs to
@@ -273,6 +320,15 @@ fn validate(
         None => return Err(missing),
         Some(Group::Foreign(group)) if standalone && group.is_empty() => return Ok(()),
         Some(Group::Foreign(_)) => return Err(ErrorCode::UnknownMemberId),
+        Some(Group::Consumer(group)) => {
+            let who = (committer.member_id, committer.instance_id);
+            return group.validate_commit(
+                who,
+                committer.generation,
+                committer.transactional,
+                committer.api_version,
+            );
+        }
         Some(Group::Classic(group)) => group,
     };
     if group.is(ClassicState::Dead) {
@@ -330,7 +386,7 @@ fn commit_partition(
     records: &mut Vec<GroupRecord>,
 ) -> ErrorCode {
     let limit = usize::try_from(step.config.offset_metadata_max_bytes).unwrap_or(0);
-    if commit.metadata.len() > limit && commit.metadata.encode_utf16().count() > limit {
+    if is_too_long(commit.metadata, limit) {
         return ErrorCode::OffsetMetadataTooLarge;
     }
     // The value version with an expire timestamp has neither leader epoch nor topic id.
@@ -349,6 +405,10 @@ fn commit_partition(
         }),
     });
     ErrorCode::None
+}
+
+fn is_too_long(metadata: &str, limit: usize) -> bool {
+    metadata.len() > limit && metadata.encode_utf16().count() > limit
 }
 
 pub(crate) fn tombstone(group: &GroupId, topic: &TopicName, partition: i32) -> GroupRecord {

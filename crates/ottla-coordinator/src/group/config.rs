@@ -1,5 +1,7 @@
 //! The configuration keys that the group coordinator reads, with Kafka's names and defaults (`GroupCoordinatorConfig`).
 
+use super::consumer::MigrationPolicy;
+
 /// What the rules of groups and committed offsets depend on. Every field names its broker configuration key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupConfig {
@@ -23,6 +25,14 @@ pub struct GroupConfig {
     /// `offsets.commit.timeout.ms` (5 s): how long the runtime waits for an append to commit before it reports
     /// `REQUEST_TIMED_OUT` to [`GroupShard::append_failed`](super::GroupShard::append_failed). The shard does not read it.
     pub offsets_commit_timeout_ms: i32,
+    /// `group.consumer.max.size` (no limit): the most members a consumer group may have.
+    pub consumer_max_size: i32,
+    /// `group.consumer.assignors` (`uniform`, `range`): what members may prefer; the first is the default.
+    pub consumer_assignors: Vec<String>,
+    /// `group.consumer.migration.policy` (both ways): whether groups change their protocol online.
+    pub consumer_migration: MigrationPolicy,
+    /// `group.consumer.regex.refresh.interval.ms` (10 min): how often regular expressions are resolved anew.
+    pub consumer_regex_refresh_interval_ms: i32,
     /// How long a member may wait in its first JoinGroup (5 min, not configurable in Kafka): its session timeout cannot
     /// apply, since it has no member id to send heartbeats with.
     pub new_member_join_timeout_ms: i32,
@@ -39,6 +49,10 @@ impl Default for GroupConfig {
             offsets_retention_minutes: 7 * 24 * 60,
             offsets_retention_check_interval_ms: 600_000,
             offsets_commit_timeout_ms: 5_000,
+            consumer_max_size: i32::MAX,
+            consumer_assignors: vec!["uniform".to_owned(), "range".to_owned()],
+            consumer_migration: MigrationPolicy::default(),
+            consumer_regex_refresh_interval_ms: 600_000,
             new_member_join_timeout_ms: 5 * 60 * 1_000,
         }
     }

@@ -36,7 +36,9 @@ impl GroupShard {
         }
         let groups = group_ids.iter().map(|&id| match self.groups.get(id) {
             Some(Group::Classic(group)) => describe(group),
-            Some(Group::Foreign(_)) => unknown(ctx, id, format!("Group {id} is not a classic group.")),
+            Some(Group::Consumer(_) | Group::Foreign(_)) => {
+                unknown(ctx, id, format!("Group {id} is not a classic group."))
+            }
             None => unknown(ctx, id, format!("Group {id} not found.")),
         });
         let response =
@@ -111,13 +113,17 @@ impl GroupShard {
                 ClassicState::Empty => {}
                 _ => return Err(ErrorCode::NonEmptyGroup),
             },
+            Group::Consumer(group) if !group.is_empty() => return Err(ErrorCode::NonEmptyGroup),
             Group::Foreign(group) if !group.is_empty() => return Err(ErrorCode::NonEmptyGroup),
-            Group::Foreign(_) => {}
+            Group::Consumer(_) | Group::Foreign(_) => {}
         }
         remove_all_offsets(&self.offsets, id, records);
         match group {
             Group::Classic(_) => {
                 records.push(GroupRecord::GroupMetadata { group: GroupId::clone(id), value: None });
+            }
+            Group::Consumer(group) => {
+                records.extend(group.tombstones(None).into_iter().map(GroupRecord::Consumer));
             }
             Group::Foreign(group) => records.extend(group.tombstones()),
         }

@@ -15,6 +15,8 @@ pub struct DurableState {
     pub groups: BTreeMap<GroupId, DurableGroup>,
     /// Classic groups in a rebalance: the log has their last generation, or only that they exist.
     pub rebalancing: BTreeSet<GroupId>,
+    /// Consumer groups with all that is in the log of them.
+    pub consumer_groups: BTreeMap<GroupId, String>,
     /// Committed offsets, and those of open transactions, one line each.
     pub offsets: Vec<String>,
 }
@@ -48,6 +50,11 @@ impl GroupShard {
     pub fn durable_state(&self) -> DurableState {
         let mut state = DurableState::default();
         for (id, group) in &self.groups {
+            if let Group::Consumer(group) = group {
+                let mut known = group.as_ref().clone();
+                known.refresh = (0, 0);
+                state.consumer_groups.insert(id.clone(), format!("{known:?}"));
+            }
             let Group::Classic(group) = group else { continue };
             let GroupRecord::GroupMetadata { value: Some(mut generation), .. } =
                 group.record(|member| member.assignment.clone())

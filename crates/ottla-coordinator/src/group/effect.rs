@@ -1,18 +1,20 @@
 //! What a step of the shard asks of its runtime, as plain data: replies, timers, records to append.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::offset_fetch_response::OffsetFetchResponseGroup;
 use ottla_protocol::messages::{
-    DeleteGroupsResponse, DescribeGroupsResponse, HeartbeatResponse, JoinGroupResponse, LeaveGroupResponse,
-    ListGroupsResponse, OffsetCommitResponse, OffsetDeleteResponse, SyncGroupResponse,
-    TxnOffsetCommitResponse,
+    ConsumerGroupDescribeResponse, ConsumerGroupHeartbeatResponse, DeleteGroupsResponse,
+    DescribeGroupsResponse, HeartbeatResponse, JoinGroupResponse, LeaveGroupResponse, ListGroupsResponse,
+    OffsetCommitResponse, OffsetDeleteResponse, SyncGroupResponse, TxnOffsetCommitResponse,
 };
 use ottla_types::{ProducerEpoch, ProducerId};
 
 use super::GroupConfig;
+use super::consumer::Wait;
 use super::pending::Completion;
 use super::record::GroupRecord;
 
@@ -74,6 +76,15 @@ pub enum TimerKey {
         /// The group.
         group: GroupId,
     },
+    /// A member of a consumer group.
+    Consumer {
+        /// The group.
+        group: GroupId,
+        /// The member.
+        member: MemberId,
+        /// What it is expected to do.
+        wait: Wait,
+    },
     /// The periodic search for expired offsets and groups.
     Expiry,
 }
@@ -103,6 +114,10 @@ pub enum GroupResponse {
     OffsetDelete(OffsetDeleteResponse<'static>),
     /// To TxnOffsetCommit.
     TxnOffsetCommit(TxnOffsetCommitResponse<'static>),
+    /// To ConsumerGroupHeartbeat.
+    ConsumerGroupHeartbeat(ConsumerGroupHeartbeatResponse<'static>),
+    /// To one group of a ConsumerGroupDescribe.
+    ConsumerGroupDescribe(ConsumerGroupDescribeResponse<'static>),
 }
 
 /// One thing for the runtime to do now.
@@ -127,6 +142,14 @@ pub enum Effect {
     Cancel {
         /// The timer.
         key: TimerKey,
+    },
+    /// Find the topics of these regular expressions with [`resolve_regexes`](super::resolve_regexes), not while others wait for
+    /// the shard, and hand them to [`GroupShard::regexes_resolved`](super::GroupShard::regexes_resolved).
+    ResolveRegexes {
+        /// The group.
+        group: GroupId,
+        /// All that the group uses.
+        regexes: BTreeSet<Arc<str>>,
     },
     /// What an operator should find in the log at level INFO: rebalances with their reasons, members that come and go.
     Note {
@@ -242,6 +265,7 @@ impl fmt::Display for TimerKey {
             Self::Member { group, member } => write!(f, "member {group}/{member}"),
             Self::Join { group } => write!(f, "join {group}"),
             Self::Sync { group } => write!(f, "sync {group}"),
+            Self::Consumer { group, member, wait } => write!(f, "{} {group}/{member}", wait.name()),
             Self::Expiry => write!(f, "expiry"),
         }
     }

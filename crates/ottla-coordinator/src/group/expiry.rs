@@ -32,9 +32,24 @@ impl GroupShard {
         let effects = self.schedule_expiry(now_ms);
         let mut records = Vec::new();
         for (id, group) in &self.groups {
-            let Group::Classic(group) = group else { continue };
-            if self.expire_offsets(now_ms, group, &mut records) && group.is(ClassicState::Empty) {
-                records.push(GroupRecord::GroupMetadata { group: GroupId::clone(id), value: None });
+            match group {
+                Group::Classic(group) => {
+                    let start = retention_start(group);
+                    let reads = |topic: &str| group.is_subscribed_to(topic);
+                    if self.expire_offsets(now_ms, id, start, reads, &mut records)
+                        && group.is(ClassicState::Empty)
+                    {
+                        records.push(GroupRecord::GroupMetadata { group: GroupId::clone(id), value: None });
+                    }
+                }
+                Group::Consumer(group) => {
+                    let start = Some(RetentionStart::Commit);
+                    let reads = |topic: &str| group.is_subscribed_to(topic);
+                    if self.expire_offsets(now_ms, id, start, reads, &mut records) && group.is_empty() {
+                        records.extend(group.tombstones(None).into_iter().map(GroupRecord::Consumer));
+                    }
+                }
+                Group::Foreign(_) => {}
             }
         }
         self.conclude_cleanup(effects, records)
@@ -46,25 +61,32 @@ impl GroupShard {
     }
 
     /// Adds tombstones for what expired. True if the group has no offset left, committed or not.
-    fn expire_offsets(&self, now_ms: i64, group: &ClassicGroup, records: &mut Vec<GroupRecord>) -> bool {
-        let Some(topics) = self.offsets.of_group(&group.id) else { return !self.offsets.has_open(&group.id) };
-        let Some(start) = retention_start(group) else { return false };
+    fn expire_offsets(
+        &self,
+        now_ms: i64,
+        group: &GroupId,
+        start: Option<RetentionStart>,
+        reads: impl Fn(&str) -> bool,
+        records: &mut Vec<GroupRecord>,
+    ) -> bool {
+        let Some(topics) = self.offsets.of_group(group) else { return !self.offsets.has_open(group) };
+        let Some(start) = start else { return false };
         let mut nothing_left = true;
         for (topic, partitions) in topics {
-            if group.is_subscribed_to(topic) {
+            if reads(topic) {
                 nothing_left = false;
                 continue;
             }
             for (&partition, stored) in partitions {
                 let expired = is_expired(stored, start, now_ms, self.config.retention_ms());
-                if expired && !self.offsets.is_open(&group.id, topic, partition) {
-                    records.push(tombstone(&group.id, topic, partition));
+                if expired && !self.offsets.is_open(group, topic, partition) {
+                    records.push(tombstone(group, topic, partition));
                 } else {
                     nothing_left = false;
                 }
             }
         }
-        nothing_left && !self.offsets.has_open(&group.id)
+        nothing_left && !self.offsets.has_open(group)
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Versions: 2 fetches all topics when the list is null and has an error for the group; 5 adds leader epochs; 7
 //! `require_stable`; 8 several groups; 9 member id and epoch, for consumer groups only; 10 topic ids. Errors:
-//! UNSTABLE_OFFSET_COMMIT per partition, when an open transaction committed it; those of a failed append. An unknown group
+//! UNKNOWN_MEMBER_ID, STALE_MEMBER_EPOCH and ILLEGAL_GENERATION of a consumer group; UNSTABLE_OFFSET_COMMIT per partition, when an open transaction committed it; those of a failed append. An unknown group
 //! has no offsets.
 
 use std::borrow::Cow;
@@ -93,6 +93,12 @@ impl GroupShard {
             let response = refusal::offset_fetch(request, ctx.api_version, error);
             return self.conclude_effects(vec![Effect::Reply { token: ctx.token, response }]);
         }
+        if let Some(Group::Consumer(group)) = self.groups.get(request.group_id.as_ref())
+            && let Err(error) = group.validate_fetch(request.member_id.as_deref(), request.member_epoch)
+        {
+            let response = refusal::offset_fetch(request, ctx.api_version, error);
+            return self.conclude_read(&request.group_id, ctx.parked(), response);
+        }
         let topics = match &request.topics {
             Some(_) => self.requested_offsets(request, require_stable),
             None => self.all_offsets(request, require_stable),
@@ -107,7 +113,7 @@ impl GroupShard {
         match self.groups.get(group_id) {
             None => false,
             Some(Group::Classic(group)) => !group.is(ClassicState::Dead),
-            Some(Group::Foreign(_)) => true,
+            Some(Group::Consumer(_) | Group::Foreign(_)) => true,
         }
     }
 

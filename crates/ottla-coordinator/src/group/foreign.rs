@@ -1,5 +1,5 @@
-//! Groups of the newer protocols (consumer of KIP-848, share, streams), as far as a shard that only coordinates classic
-//! groups must know them: that they exist, of which kind they are, whether they have members, and which keys they own.
+//! Share and streams groups, as far as a shard that does not coordinate them must know them: that they exist, of which kind
+//! they are, whether they have members, and which keys they own.
 
 use std::collections::BTreeSet;
 
@@ -85,7 +85,7 @@ impl ForeignKey {
 
     /// Whether the record says that a member exists.
     fn is_member(&self) -> bool {
-        matches!(self.record_type, 5 | 10 | 19)
+        matches!(self.record_type, 10 | 19)
     }
 
     /// The kind of group.
@@ -111,9 +111,9 @@ impl ForeignGroup {
         !self.keys.iter().any(ForeignKey::is_member)
     }
 
-    /// Whether a JoinGroup may make a classic group of it (KIP-848: a consumer group whose members all left).
+    /// Whether a JoinGroup may make a classic group of it: of a streams group whose members all left.
     pub(crate) fn can_become_classic(&self) -> bool {
-        self.is_empty() && matches!(self.kind, GroupKind::Consumer | GroupKind::Streams)
+        self.is_empty() && self.kind == GroupKind::Streams
     }
 
     /// The records that remove the group. Its own record has the lowest type: last, so that the group exists until the

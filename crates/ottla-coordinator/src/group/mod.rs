@@ -6,13 +6,15 @@
 //! Where to find what:
 //! - `shard`: the shard, loading and replay, appends; `requests`: the requests of the classic protocol
 //! - `classic/`: the classic group's state machine: `join`, `rebalance`, `sync`, `heartbeat`, `leave`, `static_member`
+//! - `consumer/`: consumer groups of the newer protocol (KIP-848); `topics`: what they know of the cluster
 //! - `commit`, `fetch`, `expiry`: committed offsets; `describe`: describe, list and delete groups
-//! - `record`: the log's records, byte for byte; `foreign`: groups of the newer protocols
+//! - `record`: the log's records, byte for byte; `foreign`: share and streams groups
 //! - `reply`, `refusal`: the shape of responses and of errors in them, by version
 
 mod classic;
 mod commit;
 mod config;
+mod consumer;
 mod deadline;
 mod describe;
 mod durable;
@@ -27,8 +29,13 @@ pub mod refusal;
 mod reply;
 mod requests;
 mod shard;
+mod topics;
 
 pub use config::GroupConfig;
+pub use consumer::{
+    ClassicMetadata, ConsumerRecord, CurrentAssignment, MemberMetadata, MemberState, MigrationPolicy,
+    OwnedPartitions, Partitions, ResolvedRegex, Wait, resolve_regexes,
+};
 pub use durable::{DurableGroup, DurableState};
 pub use effect::{
     Append, AppendId, Decision, Effect, GroupId, GroupResponse, MemberId, RequestContext, RequestToken,
@@ -38,6 +45,7 @@ pub use fetch::{offset_fetch_groups, offset_fetch_response};
 pub use foreign::{ForeignKey, GroupKind};
 pub use record::{Decoded, GroupMetadata, GroupRecord, MemberRecord, OffsetValue, RecordError};
 pub use shard::GroupShard;
+pub use topics::{ClusterView, ConsumerSettings, NoTopics, TopicInfo};
 
 use ottla_types::PartitionIndex;
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::classic::StaticRejoin;
 use super::effect::{GroupId, GroupResponse, MemberId, Parked};
-use super::foreign::ForeignGroup;
+use super::shard::Group;
 
 /// What an append is for.
 #[derive(Clone, Debug)]
@@ -17,7 +17,13 @@ pub(crate) enum Completion {
     Reply { parked: Parked, response: GroupResponse },
     /// A group was created in memory, maybe in place of an empty one of a newer protocol; without its record it must not
     /// stay.
-    Creation { group: GroupId, replaced: Option<ForeignGroup> },
+    Creation { group: GroupId, replaced: Option<Box<Group>> },
+    /// A classic group becomes a consumer group; if it does not, its members' sessions go on.
+    Upgrade { parked: Parked, response: GroupResponse, group: GroupId },
+    /// A consumer group became a classic group in memory; without its record it must not stay.
+    Downgrade { group: GroupId, replaced: Option<Box<Group>>, waiting: Option<(Parked, GroupResponse)> },
+    /// Members of a consumer group whose time is up are removed; if not, it is tried again.
+    Fence { group: GroupId, members: Vec<MemberId> },
     /// The leader's assignment.
     Assignment { group: GroupId, generation: i32, leader: MemberId, assignments: BTreeMap<MemberId, Bytes> },
     /// A static member returned under a new id.
@@ -28,8 +34,8 @@ pub(crate) enum Completion {
 #[derive(Debug)]
 pub(crate) struct PendingAppend {
     pub(crate) completion: Completion,
-    /// The groups whose offsets it changes.
-    pub(crate) offsets_of: Vec<GroupId>,
+    /// The groups whose offsets it changes, and the consumer groups.
+    pub(crate) changes: Vec<GroupId>,
     /// Reads that saw what it changes; they are answered with it, since a read must not show what may yet be lost.
     pub(crate) readers: Vec<(Parked, GroupResponse)>,
 }

@@ -16,6 +16,7 @@ use ottla_protocol::messages::{
 use ottla_protocol::{Message, Reader};
 use ottla_types::{TopicName, Uuid};
 
+use super::consumer::ConsumerRecord;
 use super::effect::{GroupId, MemberId};
 use super::foreign::{ForeignKey, GroupKind};
 
@@ -50,7 +51,9 @@ pub enum GroupRecord {
         /// The generation, or `None` to remove the group.
         value: Option<GroupMetadata>,
     },
-    /// Types 3 to 23: groups of the newer protocols. Kept as bytes.
+    /// Types 3 to 8 and 16: consumer groups.
+    Consumer(ConsumerRecord),
+    /// Types 9 to 15 and 17 to 23: share and streams groups. Kept as bytes.
     Foreign {
         /// What the key says.
         key: ForeignKey,
@@ -166,6 +169,9 @@ impl GroupRecord {
             LEGACY_OFFSET_COMMIT => decode_legacy_offset_commit(key, value)?,
             OFFSET_COMMIT => decode_offset_commit(key, value)?,
             GROUP_METADATA => decode_group_metadata(key, value)?,
+            other if ConsumerRecord::has_type(other) => {
+                Self::Consumer(ConsumerRecord::decode(other, key, value)?)
+            }
             other if GroupKind::of_record_type(other).is_some() => decode_foreign(other, key, value)?,
             other => return Ok(Decoded::UnknownType(other)),
         };
@@ -186,6 +192,7 @@ impl GroupRecord {
             Self::GroupMetadata { group, .. } => {
                 prefixed(GROUP_METADATA, &GroupMetadataKey { group: Cow::Borrowed(group) }, 0)
             }
+            Self::Consumer(record) => record.encode_key(),
             Self::Foreign { key, .. } => key.bytes().to_vec(),
         }
     }
@@ -195,6 +202,7 @@ impl GroupRecord {
         match self {
             Self::OffsetCommit { value, .. } => value.as_ref().map(encode_offset),
             Self::GroupMetadata { value, .. } => value.as_ref().map(encode_generation),
+            Self::Consumer(record) => record.encode_value(),
             Self::Foreign { value, .. } => value.as_ref().map(|v| v.to_vec()),
         }
     }
@@ -203,12 +211,13 @@ impl GroupRecord {
     pub fn group(&self) -> &GroupId {
         match self {
             Self::OffsetCommit { group, .. } | Self::GroupMetadata { group, .. } => group,
+            Self::Consumer(record) => record.group(),
             Self::Foreign { key, .. } => key.group(),
         }
     }
 }
 
-fn prefixed<'a, M: Message<'a>>(prefix: i16, message: &M, version: i16) -> Vec<u8> {
+pub(crate) fn prefixed<'a, M: Message<'a>>(prefix: i16, message: &M, version: i16) -> Vec<u8> {
     let body = message
         .encode(version)
         .expect("texts come from requests, which limit them, and fields are those of the version");
@@ -262,12 +271,12 @@ fn split_i16(bytes: &[u8]) -> Option<(i16, &[u8])> {
     Some((i16::from_be_bytes(*prefix), rest))
 }
 
-fn decode_key<'a, M: Message<'a>>(record_type: i16, bytes: &'a [u8]) -> Result<M, RecordError> {
+pub(crate) fn decode_key<'a, M: Message<'a>>(record_type: i16, bytes: &'a [u8]) -> Result<M, RecordError> {
     M::decode(bytes, 0)
         .map_err(|e| RecordError::Key { record_type: Some(record_type), reason: e.to_string() })
 }
 
-fn decode_value<'a, M: Message<'a>>(
+pub(crate) fn decode_value<'a, M: Message<'a>>(
     record_type: i16,
     bytes: &'a [u8],
     max_version: i16,

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use ottla_protocol::ErrorCode;
+use ottla_protocol::messages::consumer_group_describe_response;
 use ottla_protocol::messages::delete_groups_response::DeletableGroupResult;
 use ottla_protocol::messages::describe_groups_response::DescribedGroup;
 use ottla_protocol::messages::offset_commit_response::{
@@ -17,8 +18,9 @@ use ottla_protocol::messages::txn_offset_commit_response::{
     TxnOffsetCommitResponsePartition, TxnOffsetCommitResponseTopic,
 };
 use ottla_protocol::messages::{
-    DeleteGroupsResponse, DescribeGroupsResponse, ListGroupsResponse, OffsetCommitRequest,
-    OffsetCommitResponse, OffsetDeleteResponse, TxnOffsetCommitRequest, TxnOffsetCommitResponse,
+    ConsumerGroupDescribeResponse, ConsumerGroupHeartbeatResponse, DeleteGroupsResponse,
+    DescribeGroupsResponse, ListGroupsResponse, OffsetCommitRequest, OffsetCommitResponse,
+    OffsetDeleteResponse, TxnOffsetCommitRequest, TxnOffsetCommitResponse,
 };
 
 use super::effect::{GroupResponse, append_error};
@@ -144,6 +146,26 @@ pub fn offset_delete(error: ErrorCode) -> GroupResponse {
     })
 }
 
+/// ConsumerGroupHeartbeat.
+pub fn consumer_group_heartbeat(error: ErrorCode, text: Option<String>) -> GroupResponse {
+    GroupResponse::ConsumerGroupHeartbeat(ConsumerGroupHeartbeatResponse {
+        error_code: error.code(),
+        error_message: text.map(Cow::Owned),
+        ..ConsumerGroupHeartbeatResponse::default()
+    })
+}
+
+/// The part of a ConsumerGroupDescribe with this group.
+pub fn consumer_group_describe(group_id: &str, error: ErrorCode) -> GroupResponse {
+    let group = consumer_group_describe_response::DescribedGroup {
+        error_code: error.code(),
+        group_id: Cow::Owned(group_id.to_owned()),
+        ..Default::default()
+    };
+    let response = ConsumerGroupDescribeResponse { groups: vec![group], ..Default::default() };
+    GroupResponse::ConsumerGroupDescribe(response)
+}
+
 /// What becomes of a reply whose append failed with `error`, an error of the log.
 pub(crate) fn after_failed_append(
     response: GroupResponse,
@@ -175,6 +197,11 @@ pub(crate) fn after_failed_append(
         GroupResponse::DescribeGroups(mut response) => {
             response.groups.iter_mut().for_each(|group| group.error_code = code);
             GroupResponse::DescribeGroups(response)
+        }
+        GroupResponse::ConsumerGroupHeartbeat(_) => consumer_group_heartbeat(append_error(error), None),
+        GroupResponse::ConsumerGroupDescribe(response) => {
+            let id = response.groups.first().map_or("", |group| group.group_id.as_ref());
+            consumer_group_describe(id, append_error(error))
         }
         GroupResponse::OffsetFetch(group) => fetch_after_failed_append(group, api_version, error),
     }

@@ -42,8 +42,19 @@ impl GroupShard {
             return self.refuse_join(ctx.parked(), "", error);
         }
         let id = GroupId::from(request.group_id.as_ref());
+        let mut tombstones = Vec::new();
         let replaced = match self.groups.get(&id) {
-            Some(Group::Foreign(group)) if group.can_become_classic() => Some(group.clone()),
+            Some(Group::Consumer(group)) if !group.is_empty() => {
+                return self.join_consumer_group(now_ms, ctx, random, &id, request);
+            }
+            Some(Group::Consumer(group)) => {
+                tombstones.extend(group.tombstones(None).into_iter().map(GroupRecord::Consumer));
+                self.groups.get(&id).cloned()
+            }
+            Some(Group::Foreign(group)) if group.can_become_classic() => {
+                tombstones.extend(group.tombstones());
+                self.groups.get(&id).cloned()
+            }
             _ => None,
         };
         let is_new = replaced.is_some() || !self.groups.contains_key(&id);
@@ -64,10 +75,9 @@ impl GroupShard {
         group.join(&mut step, Join { ctx, request, random });
         if is_new {
             // A new group's first rebalance waits, so nothing else is to be appended yet.
-            let mut records: Vec<GroupRecord> =
-                replaced.iter().flat_map(|group| group.tombstones()).collect();
+            let mut records = tombstones;
             records.push(group.creation_record());
-            step.append(records, Completion::Creation { group: id, replaced });
+            step.append(records, Completion::Creation { group: id, replaced: replaced.map(Box::new) });
         }
         let Step { effects, write, .. } = step;
         self.conclude(effects, write)
@@ -93,6 +103,13 @@ impl GroupShard {
             reply::sync_error(&mut step, ctx.parked(), error);
             return self.conclude_effects(step.effects);
         }
+        let is_consumer = |group: &Group| matches!(group, Group::Consumer(group) if !group.is_empty());
+        if let Some((id, _)) =
+            self.groups.get_key_value(request.group_id.as_ref()).filter(|(_, group)| is_consumer(group))
+        {
+            let id = GroupId::clone(id);
+            return self.sync_consumer_group(now_ms, ctx, &id, request);
+        }
         match self.groups.get_mut(request.group_id.as_ref()) {
             Some(Group::Classic(group)) if !group.is(ClassicState::Empty) => {
                 group.sync(&mut step, ctx.parked(), request);
@@ -113,6 +130,12 @@ impl GroupShard {
         let mut step = Step::new(now_ms, &self.config);
         let refused =
             if request.group_id.is_empty() { Some(ErrorCode::InvalidGroupId) } else { self.unavailable() };
+        if let (None, Some((id, Group::Consumer(_)))) =
+            (refused, self.groups.get_key_value(request.group_id.as_ref()))
+        {
+            let id = GroupId::clone(id);
+            return self.beat_consumer_group(now_ms, ctx, &id, request);
+        }
         let error = match (refused, self.groups.get_mut(request.group_id.as_ref())) {
             (Some(error), _) => error,
             (None, Some(Group::Classic(group))) => group.heartbeat(&mut step, request),
@@ -143,6 +166,10 @@ impl GroupShard {
             single = [MemberIdentity { member_id: request.member_id.clone(), ..MemberIdentity::default() }];
             &single
         };
+        if let Some((id, Group::Consumer(_))) = self.groups.get_key_value(request.group_id.as_ref()) {
+            let id = GroupId::clone(id);
+            return self.leave_as_classic(now_ms, ctx, &id, request, members);
+        }
         let mut step = Step::new(now_ms, &self.config);
         let responses = match self.groups.get_mut(request.group_id.as_ref()) {
             Some(Group::Classic(group)) => group.leave(&mut step, members),

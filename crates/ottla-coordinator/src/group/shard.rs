@@ -1,20 +1,23 @@
 //! The shard: what it holds, how it is loaded, and how appends come back to it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use ottla_protocol::ErrorCode;
 use ottla_types::{Offset, ProducerId};
 
 use super::GroupConfig;
 use super::classic::{ClassicGroup, ClassicState};
+use super::consumer::{ConsumerGroup, ConsumerRecord, ConsumerTimers, RETRY_MS, Timed, Wait};
 use super::deadline::Deadline;
 use super::effect::{
-    Append, AppendId, Decision, Effect, GroupId, GroupResponse, Parked, Step, TimerKey, Write,
+    Append, AppendId, Decision, Effect, GroupId, GroupResponse, MemberId, Parked, Step, TimerKey, Write,
 };
 use super::foreign::{ForeignGroup, GroupKind};
 use super::offsets::{Offsets, StoredOffset};
 use super::pending::{Completion, PendingAppend};
 use super::record::{GroupMetadata, GroupRecord};
+use super::topics::{ClusterView, NoTopics};
 use super::{refusal, reply};
 
 /// The coordinator of the groups whose ids belong to one partition of `__consumer_offsets`. Exists where that partition
@@ -68,6 +71,13 @@ pub struct GroupShard {
     pub(crate) groups: BTreeMap<GroupId, Group>,
     pub(crate) offsets: Offsets,
     pub(crate) expiry: Deadline,
+    /// The cluster's metadata.
+    pub(crate) cluster: Arc<dyn ClusterView>,
+    /// The version of the metadata in which topics were last created.
+    pub(crate) topics_created_at: i64,
+    pub(crate) consumer_timers: ConsumerTimers,
+    /// The groups whose regular expressions are being resolved.
+    pub(crate) resolving: BTreeSet<GroupId>,
     next_append: u64,
     pub(crate) pending: BTreeMap<AppendId, PendingAppend>,
 }
@@ -80,10 +90,12 @@ enum Phase {
 }
 
 /// A group of any protocol.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Group {
     /// JoinGroup and friends, or offsets without membership.
     Classic(Box<ClassicGroup>),
+    /// ConsumerGroupHeartbeat (KIP-848).
+    Consumer(Box<ConsumerGroup>),
     /// A protocol that this shard does not coordinate yet.
     Foreign(ForeignGroup),
 }
@@ -92,6 +104,7 @@ impl Group {
     pub(crate) fn kind(&self) -> GroupKind {
         match self {
             Self::Classic(_) => GroupKind::Classic,
+            Self::Consumer(_) => GroupKind::Consumer,
             Self::Foreign(group) => group.kind,
         }
     }
@@ -99,6 +112,7 @@ impl Group {
     pub(crate) fn state_name(&self) -> &'static str {
         match self {
             Self::Classic(group) => group.state.name(),
+            Self::Consumer(group) => group.state_name(),
             Self::Foreign(group) => group.state_name(),
         }
     }
@@ -106,6 +120,7 @@ impl Group {
     pub(crate) fn protocol_type(&self) -> &str {
         match self {
             Self::Classic(group) => group.protocol_type.as_deref().unwrap_or_default(),
+            Self::Consumer(_) => GroupKind::Consumer.name(),
             Self::Foreign(group) => group.kind.name(),
         }
     }
@@ -120,6 +135,10 @@ impl GroupShard {
             groups: BTreeMap::new(),
             offsets: Offsets::default(),
             expiry: Deadline::default(),
+            cluster: Arc::new(NoTopics),
+            topics_created_at: 0,
+            consumer_timers: ConsumerTimers::default(),
+            resolving: BTreeSet::new(),
             next_append: 0,
             pending: BTreeMap::new(),
         }
@@ -144,6 +163,7 @@ impl GroupShard {
                 self.groups.remove(group);
             }
             GroupRecord::GroupMetadata { group, value: Some(value) } => self.replay_generation(group, value),
+            GroupRecord::Consumer(record) => self.replay_consumer(record),
             GroupRecord::Foreign { key, value } => {
                 if value.is_none() {
                     if let Some(Group::Foreign(group)) = self.groups.get_mut(key.group()) {
@@ -166,6 +186,28 @@ impl GroupShard {
         }
     }
 
+    fn replay_consumer(&mut self, record: &ConsumerRecord) {
+        if let ConsumerRecord::Epoch { group, value: None } = record {
+            if matches!(self.groups.get(group), Some(Group::Consumer(_))) {
+                self.groups.remove(group);
+            }
+            return;
+        }
+        let id = record.group();
+        let is_live = self.phase != Phase::Loading;
+        match self.groups.get_mut(id) {
+            Some(Group::Consumer(group)) => return group.replay(record),
+            // A group that became classic in memory: what is left of its log is tombstones.
+            Some(Group::Classic(_)) if is_live => return,
+            _ if record.is_tombstone() => return,
+            _ => {}
+        }
+        // New, or in place of offsets of consumers without membership.
+        let mut group = ConsumerGroup::new(GroupId::clone(id));
+        group.replay(record);
+        self.groups.insert(GroupId::clone(id), Group::Consumer(Box::new(group)));
+    }
+
     fn replay_generation(&mut self, id: &GroupId, value: &GroupMetadata) {
         match self.groups.get_mut(id) {
             Some(Group::Classic(group)) if self.phase != Phase::Loading => group.logged = true,
@@ -184,6 +226,7 @@ impl GroupShard {
     /// The log is replayed: members' sessions start, and requests are served from now on.
     pub fn finish_load(&mut self, now_ms: i64) -> Decision {
         self.phase = Phase::Active;
+        self.topics_created_at = self.cluster.version();
         let mut step = Step::new(now_ms, &self.config);
         let max_size = usize::try_from(self.config.max_size).unwrap_or(0);
         for group in self.groups.values_mut() {
@@ -199,6 +242,7 @@ impl GroupShard {
             }
         }
         let Step { mut effects, write, .. } = step;
+        self.start_consumer_timers(now_ms, &mut effects);
         effects.extend(self.schedule_expiry(now_ms));
         self.conclude(effects, write)
     }
@@ -210,6 +254,9 @@ impl GroupShard {
         }
         let group_id = match key {
             TimerKey::Expiry => return self.on_expiry_timer(now_ms),
+            TimerKey::Consumer { group, member, wait } => {
+                return self.on_consumer_timer(now_ms, group, member, *wait);
+            }
             TimerKey::Member { group, .. } | TimerKey::Join { group } | TimerKey::Sync { group } => group,
         };
         let mut step = Step::new(now_ms, &self.config);
@@ -218,7 +265,7 @@ impl GroupShard {
                 TimerKey::Member { member, .. } => group.on_member_timer(&mut step, member),
                 TimerKey::Join { .. } => group.on_join_timer(&mut step),
                 TimerKey::Sync { .. } => group.on_sync_timer(&mut step),
-                TimerKey::Expiry => {}
+                TimerKey::Expiry | TimerKey::Consumer { .. } => {}
             }
         }
         let Step { effects, write, .. } = step;
@@ -230,8 +277,15 @@ impl GroupShard {
         let Some(pending) = self.pending.remove(&id) else { return Decision::default() };
         let mut step = Step::new(now_ms, &self.config);
         match &pending.completion {
-            Completion::Nothing | Completion::Creation { .. } => {}
-            Completion::Reply { parked, response } => step.reply(parked.token, response.clone()),
+            Completion::Nothing | Completion::Creation { .. } | Completion::Fence { .. } => {}
+            Completion::Reply { parked, response } | Completion::Upgrade { parked, response, .. } => {
+                step.reply(parked.token, response.clone());
+            }
+            Completion::Downgrade { waiting, .. } => {
+                if let Some((parked, response)) = waiting {
+                    step.reply(parked.token, response.clone());
+                }
+            }
             Completion::Assignment { group, generation, assignments, .. } => {
                 if let Some(Group::Classic(group)) = self.groups.get_mut(group) {
                     group.assignment_committed(&mut step, *generation, assignments);
@@ -256,6 +310,8 @@ impl GroupShard {
         let Some(pending) = self.pending.remove(&id) else { return Decision::default() };
         let mut step = Step::new(now_ms, &self.config);
         let told = super::append_error(error);
+        let mut restored = None;
+        let mut retried: Vec<(GroupId, MemberId)> = Vec::new();
         match pending.completion {
             Completion::Nothing => {}
             Completion::Reply { parked, response } => {
@@ -269,9 +325,34 @@ impl GroupShard {
                     created.discard(&mut step, told);
                     self.groups.remove(&group);
                     if let Some(replaced) = replaced {
-                        self.groups.insert(group, Group::Foreign(replaced));
+                        self.groups.insert(group, *replaced);
                     }
                 }
+            }
+            Completion::Upgrade { parked, response, group } => {
+                let response = refusal::after_failed_append(response, parked.api_version, error);
+                step.reply(parked.token, response);
+                if let Some(Group::Classic(group)) = self.groups.get_mut(&group) {
+                    let member_ids: Vec<_> = group.members.keys().cloned().collect();
+                    member_ids.iter().for_each(|member| group.restart_session(&mut step, member));
+                }
+            }
+            Completion::Downgrade { group, replaced, waiting } => {
+                if let Some((parked, response)) = waiting {
+                    let response = refusal::after_failed_append(response, parked.api_version, error);
+                    step.reply(parked.token, response);
+                }
+                if let Some(Group::Classic(classic)) = self.groups.get_mut(&group)
+                    && !classic.logged
+                    && let Some(replaced) = replaced
+                {
+                    classic.discard(&mut step, told);
+                    restored = Some(group.clone());
+                    self.groups.insert(group, *replaced);
+                }
+            }
+            Completion::Fence { group, members } => {
+                retried = members.into_iter().map(|member| (group.clone(), member)).collect();
             }
             Completion::Assignment { group, generation, leader, .. } => {
                 if let Some(Group::Classic(group)) = self.groups.get_mut(&group) {
@@ -287,7 +368,14 @@ impl GroupShard {
         for (parked, response) in pending.readers {
             step.reply(parked.token, refusal::after_failed_append(response, parked.api_version, error));
         }
-        let Step { effects, write, .. } = step;
+        let Step { mut effects, write, .. } = step;
+        if restored.is_some() {
+            self.start_consumer_timers(now_ms, &mut effects);
+        }
+        for (group, member) in retried {
+            let timed = Timed::At { at_ms: now_ms + RETRY_MS, epoch: 0 };
+            self.consumer_timers.apply(&group, &member, Wait::Session, timed, &mut effects);
+        }
         self.conclude(effects, write)
     }
 
@@ -297,7 +385,10 @@ impl GroupShard {
         let mut step = Step::new(0, &self.config);
         for pending in std::mem::take(&mut self.pending).into_values() {
             let waiting = match pending.completion {
-                Completion::Reply { parked, response } => Some((parked, response)),
+                Completion::Reply { parked, response } | Completion::Upgrade { parked, response, .. } => {
+                    Some((parked, response))
+                }
+                Completion::Downgrade { waiting, .. } => waiting,
                 _ => None,
             };
             for (parked, response) in waiting.into_iter().chain(pending.readers) {
@@ -336,15 +427,15 @@ impl GroupShard {
         };
         let id = AppendId(self.next_append);
         self.next_append += 1;
-        let mut offsets_of: Vec<GroupId> = Vec::new();
+        let mut changes: Vec<GroupId> = Vec::new();
         for record in &records {
-            if let GroupRecord::OffsetCommit { group, .. } = record
-                && offsets_of.last() != Some(group)
+            if matches!(record, GroupRecord::OffsetCommit { .. } | GroupRecord::Consumer(_))
+                && changes.last() != Some(record.group())
             {
-                offsets_of.push(group.clone());
+                changes.push(record.group().clone());
             }
         }
-        self.pending.insert(id, PendingAppend { completion, offsets_of, readers: Vec::new() });
+        self.pending.insert(id, PendingAppend { completion, changes, readers: Vec::new() });
         Decision { effects, append: Some(Append { id, records, atomic, producer }) }
     }
 
@@ -355,14 +446,14 @@ impl GroupShard {
         self.conclude(effects, Some(write).filter(|write| !write.records.is_empty()))
     }
 
-    /// Ends a read of a group's offsets: the answer waits for appends that change them.
+    /// Ends a read of a group's offsets or of a consumer group: the answer waits for appends that change them.
     pub(crate) fn conclude_read(
         &mut self,
         group_id: &str,
         parked: Parked,
         response: GroupResponse,
     ) -> Decision {
-        let changes = |pending: &PendingAppend| pending.offsets_of.iter().any(|id| id.as_ref() == group_id);
+        let changes = |pending: &PendingAppend| pending.changes.iter().any(|id| id.as_ref() == group_id);
         match self.pending.values_mut().rev().find(|pending| changes(pending)) {
             Some(pending) => {
                 pending.readers.push((parked, response));

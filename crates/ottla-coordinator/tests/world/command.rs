@@ -32,26 +32,28 @@ use ottla_types::{ProducerId, TopicName, Uuid};
 use super::{Event, World, print};
 
 #[derive(Clone, Debug, Default)]
-struct Client {
-    group: String,
-    member_id: String,
-    generation: i32,
+pub(super) struct Client {
+    pub(super) group: String,
+    pub(super) member_id: String,
+    pub(super) generation: i32,
+    /// What it has of a consumer group's partitions.
+    pub(super) has: BTreeMap<Uuid, Vec<i32>>,
     protocol_type: String,
     protocol: String,
-    instance: Option<String>,
+    pub(super) instance: Option<String>,
     ids: usize,
 }
 
 /// A world with clients, driven by text.
 pub(crate) struct Scene {
     pub(crate) world: World,
-    clients: BTreeMap<String, Client>,
+    pub(super) clients: BTreeMap<String, Client>,
     tokens: BTreeMap<RequestToken, String>,
     aliases: BTreeMap<String, String>,
 }
 
-struct Line<'a> {
-    words: Vec<&'a str>,
+pub(super) struct Line<'a> {
+    pub(super) words: Vec<&'a str>,
     options: BTreeMap<&'a str, &'a str>,
 }
 
@@ -61,19 +63,19 @@ impl<'a> Line<'a> {
         Self { words, options: options.into_iter().map(|o| o.split_once('=').unwrap()).collect() }
     }
 
-    fn word(&self, index: usize) -> &'a str {
+    pub(super) fn word(&self, index: usize) -> &'a str {
         self.words.get(index).unwrap_or_else(|| panic!("word {index} is missing in {:?}", self.words))
     }
 
-    fn get(&self, key: &str) -> Option<&'a str> {
+    pub(super) fn get(&self, key: &str) -> Option<&'a str> {
         self.options.get(key).copied()
     }
 
-    fn number<T: std::str::FromStr>(&self, key: &str, default: T) -> T {
+    pub(super) fn number<T: std::str::FromStr>(&self, key: &str, default: T) -> T {
         self.get(key).map_or(default, |v| v.parse().unwrap_or_else(|_| panic!("{key}={v}")))
     }
 
-    fn list(&self, key: &str) -> Vec<&'a str> {
+    pub(super) fn list(&self, key: &str) -> Vec<&'a str> {
         self.get(key).into_iter().flat_map(|v| v.split(',')).filter(|v| !v.is_empty()).collect()
     }
 }
@@ -101,7 +103,7 @@ fn places<'a>(list: &[&'a str]) -> BTreeMap<&'a str, Vec<(i32, i64)>> {
     topics
 }
 
-fn topic_id(topic: &str) -> Uuid {
+pub(super) fn topic_id(topic: &str) -> Uuid {
     Uuid::from_parts(7, topic.bytes().map(u64::from).sum())
 }
 
@@ -148,6 +150,10 @@ impl Scene {
                 let (groups, offsets) = (self.world.shard.group_count(), self.world.shard.offset_count());
                 return format!("{}loaded {groups} groups, {offsets} offsets\n", self.trace());
             }
+            "topic" => self.topic(&line),
+            "beat" => self.beat(&line),
+            "consumers" => self.consumers(&line),
+            "resolve" => assert!(self.world.resolve_one(), "nothing to resolve"),
             "unload" => {
                 let effects = self.world.shard.unload();
                 self.world.carry_out(ottla_coordinator::group::Decision { effects, append: None });
@@ -158,7 +164,7 @@ impl Scene {
         self.trace()
     }
 
-    fn trace(&mut self) -> String {
+    pub(super) fn trace(&mut self) -> String {
         let mut lines = String::new();
         for event in std::mem::take(&mut self.world.events) {
             if let Event::Effect(Effect::Reply { token, response }) = &event {
@@ -181,6 +187,9 @@ impl Scene {
         let Some(client) = self.tokens.get(&token).and_then(|name| self.clients.get_mut(name)) else {
             return;
         };
+        if let GroupResponse::ConsumerGroupHeartbeat(response) = response {
+            client.learn(response);
+        }
         if let GroupResponse::JoinGroup(response) = response {
             if matches!(
                 ErrorCode::from_code(response.error_code),
@@ -216,6 +225,7 @@ impl Scene {
             match *key {
                 "initial_rebalance_delay_ms" => config.initial_rebalance_delay_ms = value,
                 "max_size" => config.max_size = value,
+                "consumer_max_size" => config.consumer_max_size = value,
                 "offset_metadata_max_bytes" => config.offset_metadata_max_bytes = value,
                 "offsets_retention_minutes" => config.offsets_retention_minutes = value,
                 "offsets_retention_check_interval_ms" => {
@@ -232,7 +242,7 @@ impl Scene {
         }
     }
 
-    fn client(&mut self, name: &str, line: &Line<'_>) -> Client {
+    pub(super) fn client(&mut self, name: &str, line: &Line<'_>) -> Client {
         let client = self.clients.entry(name.to_owned()).or_default();
         if let Some(group) = line.get("group") {
             client.group = group.to_owned();
@@ -251,7 +261,7 @@ impl Scene {
         seen
     }
 
-    fn open(&mut self, client: &str, line: &Line<'_>, latest: i16) -> (RequestToken, i16) {
+    pub(super) fn open(&mut self, client: &str, line: &Line<'_>, latest: i16) -> (RequestToken, i16) {
         let version = line.number("v", latest);
         let token = self.world.token(version);
         self.tokens.insert(token, client.to_owned());

@@ -3,16 +3,20 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 pub(crate) mod command;
+pub(crate) mod consumers;
 pub(crate) mod print;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use ottla_coordinator::group::{
-    Append, AppendId, Decision, Decoded, Effect, GroupConfig, GroupRecord, GroupResponse, GroupShard,
-    RequestToken, TimerKey,
+    Append, AppendId, Decision, Decoded, Effect, GroupConfig, GroupId, GroupRecord, GroupResponse,
+    GroupShard, RequestToken, TimerKey, resolve_regexes,
 };
 use ottla_protocol::ErrorCode;
 use ottla_types::{Offset, ProducerId};
+
+use consumers::Topics;
 
 /// An entry of the log, as bytes.
 #[derive(Clone, Debug)]
@@ -42,6 +46,10 @@ pub(crate) struct World {
     pub(crate) in_flight: VecDeque<AppendId>,
     /// Whether appends stay in flight until told.
     pub(crate) hold: bool,
+    /// The topics.
+    pub(crate) topics: Arc<Topics>,
+    /// Regular expressions that are being resolved.
+    pub(crate) searches: VecDeque<(GroupId, BTreeSet<Arc<str>>)>,
     /// The error of the next append.
     pub(crate) refuse: Option<ErrorCode>,
     pub(crate) events: Vec<Event>,
@@ -53,8 +61,11 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(config: GroupConfig) -> Self {
+        let topics = Arc::new(Topics::default());
         let mut world = Self {
-            shard: GroupShard::new(config.clone()),
+            shard: GroupShard::new(config.clone()).with_cluster(topics.clone()),
+            topics,
+            searches: VecDeque::new(),
             config,
             now_ms: 0,
             log: Vec::new(),
@@ -100,6 +111,9 @@ impl World {
                 Effect::Cancel { key } => {
                     self.timers.remove(key);
                 }
+                Effect::ResolveRegexes { group, regexes } => {
+                    self.searches.push_back((group.clone(), regexes.clone()));
+                }
                 Effect::Note { .. } => {}
             }
             self.events.push(Event::Effect(effect));
@@ -126,6 +140,15 @@ impl World {
         if !self.hold {
             while self.commit_one() {}
         }
+    }
+
+    /// Ends the oldest search for the topics of regular expressions.
+    pub(crate) fn resolve_one(&mut self) -> bool {
+        let Some((group, regexes)) = self.searches.pop_front() else { return false };
+        let found = resolve_regexes(self.topics.as_ref(), &regexes, self.now_ms);
+        let decision = self.shard.regexes_resolved(self.now_ms, &group, &found);
+        self.carry_out(decision);
+        true
     }
 
     /// Commits the oldest append in flight.
@@ -172,7 +195,7 @@ impl World {
 
     /// A shard loaded from the log, not yet active.
     pub(crate) fn load(&self) -> GroupShard {
-        let mut shard = GroupShard::new(self.config.clone());
+        let mut shard = GroupShard::new(self.config.clone()).with_cluster(self.topics.clone());
         for (offset, entry) in self.log.iter().enumerate() {
             match entry {
                 Entry::Marker { producer_id, commit } => shard.replay_marker(*producer_id, *commit),
@@ -195,6 +218,7 @@ impl World {
         assert!(self.open.is_empty(), "unloading answers everybody: {:?}", self.open);
         self.timers.clear();
         self.in_flight.clear();
+        self.searches.clear();
         self.shard = self.load();
         let loaded = self.shard.finish_load(self.now_ms);
         self.carry_out(loaded);
@@ -218,6 +242,8 @@ fn assert_encodes(response: &GroupResponse, version: i16) {
         GroupResponse::DeleteGroups(r) => r.encode(version),
         GroupResponse::OffsetDelete(r) => r.encode(version),
         GroupResponse::TxnOffsetCommit(r) => r.encode(version),
+        GroupResponse::ConsumerGroupHeartbeat(r) => r.encode(version),
+        GroupResponse::ConsumerGroupDescribe(r) => r.encode(version),
     };
     encoded.unwrap_or_else(|e| panic!("{response:?} in version {version}: {e}"));
 }

@@ -14,6 +14,9 @@ pub(crate) fn event(event: &Event) -> String {
         Event::Timer(key) => format!("timer {key}"),
         Event::Effect(Effect::Schedule { key, at_ms }) => format!("schedule {key} at {at_ms}"),
         Event::Effect(Effect::Cancel { key }) => format!("cancel {key}"),
+        Event::Effect(Effect::ResolveRegexes { group, regexes }) => {
+            format!("resolve {group} {}", regexes.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(" "))
+        }
         Event::Effect(Effect::Note { group, text }) => format!("note {group}: {text}"),
         Event::Effect(Effect::Reply { token, response }) => {
             format!("reply <{}> {}", token.0, reply(response))
@@ -208,7 +211,7 @@ fn groups(response: &GroupResponse) -> String {
             parts.extend(r.results.iter().map(|g| format!("{}:{}", g.group_id, error(g.error_code))));
             format!("DeleteGroups [{}]", parts.join(" "))
         }
-        other => format!("{other:?}"),
+        other => super::consumers::reply(other),
     }
 }
 
@@ -228,6 +231,7 @@ pub(crate) fn record(record: &GroupRecord) -> String {
         GroupRecord::GroupMetadata { group, value: Some(value) } => {
             format!("group {group} {}", generation(value))
         }
+        GroupRecord::Consumer(record) => super::consumers::record(record),
         GroupRecord::Foreign { key, value } => {
             format!(
                 "type {} {} {}",
