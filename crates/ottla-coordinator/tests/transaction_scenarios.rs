@@ -1,0 +1,14 @@
+//! Runs the scenario files of transactions (`trace` says what they are, `transaction_world` which commands there are).
+
+mod trace;
+mod transaction_world;
+
+use transaction_world::World;
+
+#[test]
+fn scenarios_produce_their_traces() {
+    trace::check("transaction_scenarios", || {
+        let mut world = World::new();
+        move |command: &str| world.run(command)
+    });
+}
