@@ -104,6 +104,16 @@ const LANES: &[Lane] = &[
     },
 ];
 
+/// The Go clients one after the other, for `cargo xtask test`.
+pub(crate) fn go_clients(context: &Context) -> Result<Outcome> {
+    for client in [go::franz, go::sarama, go::segmentio] {
+        if let Outcome::Skipped(why) = client(context)? {
+            return Ok(Outcome::Skipped(why));
+        }
+    }
+    Ok(Outcome::Passed)
+}
+
 /// Runs the lanes and prints what became of each.
 ///
 /// # Errors

@@ -60,6 +60,11 @@ const LANES: &[Lane] = &[
     },
     Lane { name: "examples", about: "the examples of the README", run: lanes::examples },
     Lane { name: "kafkajs", about: "kafkajs against the built binary", run: lanes::kafkajs },
+    Lane {
+        name: "go",
+        about: "franz-go, sarama, kafka-go against the built binary",
+        run: crate::compat::go_clients,
+    },
     Lane { name: "kcat", about: "kcat against the built binary", run: lanes::kcat },
     Lane {
         name: "java",
