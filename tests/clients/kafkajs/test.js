@@ -1,4 +1,4 @@
-// kafkajs: admin, codecs, keys and headers, two members of a group that share partitions, commit and resume.
+// kafkajs: admin, codecs, keys and headers, two members of a group that share partitions, commit and resume, transactions.
 // Usage: node test.js BOOTSTRAP
 const assert = require('node:assert')
 const { Kafka, logLevel, CompressionTypes, CompressionCodecs } = require('kafkajs')
@@ -23,6 +23,39 @@ async function member(records, groupId) {
   consumer.on(consumer.events.GROUP_JOIN, event => { owned.partitions = event.payload.memberAssignment[topic] || [] })
   await consumer.run({ eachMessage: async ({ partition, message }) => { records.push({ partition, message }) } })
   return { consumer, owned }
+}
+
+// A transaction that is aborted, and one that is committed with offsets in it; readers see the second only.
+async function transactions(admin) {
+  const target = `${topic}-txn`
+  const groupId = `${topic}-txn-g`
+  await admin.createTopics({ topics: [{ topic: target, numPartitions: 1 }], waitForLeaders: true })
+  const producer = kafka.producer({ transactionalId: `${topic}-id`, maxInFlightRequests: 1, idempotent: true })
+  await producer.connect()
+  const aborted = await producer.transaction()
+  await aborted.send({ topic: target, messages: [{ value: 'aborted' }] })
+  await aborted.abort()
+  const committed = await producer.transaction()
+  await committed.send({ topic: target, messages: [{ value: 'one' }, { value: 'two' }] })
+  await committed.sendOffsets({ consumerGroupId: groupId, topics: [{ topic, partitions: [{ partition: 0, offset: '7' }] }] })
+  await committed.commit()
+  const values = []
+  const consumer = kafka.consumer({ groupId: `${groupId}-reader`, readUncommitted: false })
+  await consumer.connect()
+  await consumer.subscribe({ topic: target, fromBeginning: true })
+  await consumer.run({ eachMessage: async ({ message }) => { values.push(message.value.toString()) } })
+  await until(() => values.length >= 2, 'the committed records')
+  assert.deepStrictEqual(values, ['one', 'two'])
+  let offset
+  const deadline = Date.now() + 20000
+  do {
+    const fetched = await admin.fetchOffsets({ groupId, topics: [topic] })
+    offset = fetched[0].partitions.find(p => p.partition === 0)?.offset
+    assert(Date.now() < deadline, `not in time: the offset of the transaction, ${offset}`)
+  } while (offset !== '7')
+  await consumer.disconnect()
+  await producer.disconnect()
+  await admin.deleteTopics({ topics: [target] })
 }
 
 async function main() {
@@ -57,6 +90,7 @@ async function main() {
   await until(() => later.length >= 1, 'the record after the commit')
   assert.deepStrictEqual(later.map(r => r.message.value.toString()), ['after'])
   await third.consumer.disconnect()
+  await transactions(admin)
   await admin.deleteGroups([`${topic}-g`])
   await admin.deleteTopics({ topics: [topic] })
   await producer.disconnect()

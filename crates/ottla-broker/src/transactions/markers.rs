@@ -16,8 +16,10 @@ use crate::internal_topics::CONSUMER_OFFSETS;
 use crate::partition::Partition;
 use crate::waiter::{Countdown, Waiter};
 
-/// Pause before partitions are tried again that did not take their marker.
+/// First pause before partitions are tried again that did not take their marker; each one is twice as long as the last.
 const RETRY: Duration = Duration::from_millis(100);
+/// The longest pause.
+const MAX_RETRY: Duration = Duration::from_secs(5);
 /// How long markers may take to count before they are looked at again (`request.timeout.ms`).
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -33,6 +35,7 @@ pub(super) fn start(broker: &Arc<Broker>, shard: &Arc<Shard<TransactionShard>>, 
             transaction_version,
         };
         let mut left: Vec<_> = partitions.into_iter().collect();
+        let mut pause = RETRY;
         while !left.is_empty() {
             let outcomes = write_everywhere(&broker, &marker, &left).await;
             let mut again = Vec::new();
@@ -53,7 +56,8 @@ pub(super) fn start(broker: &Arc<Broker>, shard: &Arc<Shard<TransactionShard>>, 
             }
             left = again;
             if !left.is_empty() {
-                tokio::time::sleep(RETRY).await;
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(MAX_RETRY);
             }
             if shard.is_over() {
                 return;

@@ -174,7 +174,7 @@ impl TransactionShard {
         for id in ids {
             decision.effects.extend(self.write_markers(now_ms, &id));
         }
-        self.set_timers(now_ms, &mut decision);
+        self.set_timers(now_ms, self.has_ongoing(), &mut decision);
         decision
     }
 
@@ -246,6 +246,7 @@ impl TransactionShard {
     /// An append counts.
     pub fn committed(&mut self, now_ms: i64, id: AppendId) -> Decision {
         let Some(completion) = self.pending.remove(&id) else { return Decision::default() };
+        let begins = matches!(completion, Completion::Add { .. });
         let mut decision = Decision::default();
         match completion {
             Completion::Init { id, token } => {
@@ -285,7 +286,7 @@ impl TransactionShard {
                 }
             }
         }
-        self.set_timers(now_ms, &mut decision);
+        self.set_timers(now_ms, begins, &mut decision);
         decision
     }
 
@@ -325,7 +326,7 @@ impl TransactionShard {
             }
             Completion::Expire { ids } => ids.iter().for_each(|id| self.stay(id)),
         }
-        self.set_timers(now_ms, &mut decision);
+        self.set_timers(now_ms, false, &mut decision);
         decision
     }
 
@@ -345,7 +346,7 @@ impl TransactionShard {
             TimerKey::Expiry => self.expire(now_ms),
             TimerKey::Completion(id) => self.complete(id),
         };
-        self.set_timers(now_ms, &mut decision);
+        self.set_timers(now_ms, self.has_ongoing(), &mut decision);
         decision
     }
 
@@ -367,10 +368,13 @@ impl TransactionShard {
         Decision { effects, appends: Vec::new() }
     }
 
-    /// Sets the timers that have something to look for.
-    fn set_timers(&mut self, now_ms: i64, decision: &mut Decision) {
-        if !self.timers.timeouts && self.entries.values().any(|e| e.value.state == TransactionState::Ongoing)
-        {
+    fn has_ongoing(&self) -> bool {
+        self.entries.values().any(|entry| entry.value.state == TransactionState::Ongoing)
+    }
+
+    /// Sets the timers that have something to look for. `has_ongoing`: there is a transaction, or one begins now.
+    fn set_timers(&mut self, now_ms: i64, has_ongoing: bool, decision: &mut Decision) {
+        if !self.timers.timeouts && has_ongoing {
             self.timers.timeouts = true;
             let at_ms = now_ms.saturating_add(i64::from(self.config.abort_interval_ms));
             decision.effects.push(Effect::Schedule { key: TimerKey::Timeouts, at_ms });
