@@ -29,6 +29,7 @@ const CRATES: &[(&str, u8, bool)] = &[
     ("ottla-net", 4, false),
     ("ottla-client", 5, false),
     ("ottla-broker", 6, false),
+    ("ottla-console", 6, false),
     ("ottla", 7, false),
     ("xtask", 8, false),
 ];

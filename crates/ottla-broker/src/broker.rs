@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use arc_swap::ArcSwap;
@@ -23,6 +24,7 @@ use crate::producer_ids::ProducerIds;
 use crate::quotas::{MutationQuota, Quotas};
 use crate::replicas::Replicas;
 use crate::settings::TopicSettings;
+use crate::telemetry::Telemetry;
 use crate::transactions::Transactions;
 
 /// A broker as a client of some listener sees it.
@@ -56,6 +58,8 @@ pub(crate) struct Broker {
     pub(crate) auto_topics: AutoTopics,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) quotas: Arc<Quotas>,
+    pub(crate) telemetry: Arc<Telemetry>,
+    is_stopping: AtomicBool,
     pub(crate) connections: Arc<ConnectionLimits>,
 }
 
@@ -94,6 +98,11 @@ impl Broker {
             metrics: Arc::default(),
             quotas: Arc::new(Quotas::new(values, Arc::clone(&connections))),
             connections,
+            is_stopping: AtomicBool::new(false),
+            telemetry: Arc::new(Telemetry::new(
+                values.boolean("ottla.client.telemetry.enable"),
+                usize::try_from(values.int("telemetry.max.bytes")).unwrap_or(0),
+            )),
             config: ArcSwap::from(config),
         })
     }
@@ -105,6 +114,27 @@ impl Broker {
 
     pub(crate) fn set_image(&self, image: MetadataImage) {
         self.image.store(Arc::new(image));
+    }
+
+    /// The node has begun to stop.
+    pub(crate) fn stopping(&self) {
+        self.is_stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether clients are served.
+    pub(crate) fn ready(&self) -> Result<(), String> {
+        if self.is_stopping.load(Ordering::Relaxed) {
+            return Err("the node is stopping".to_owned());
+        }
+        match self.image().cluster().broker(self.node_id) {
+            Some(registered) if !registered.fenced => {}
+            Some(_) => return Err("the broker is fenced".to_owned()),
+            None => return Err("the broker is not registered".to_owned()),
+        }
+        match self.replicas.dirs().online().count() {
+            0 => Err("all log directories are offline".to_owned()),
+            _ => Ok(()),
+        }
     }
 
     /// The configuration in force.

@@ -73,14 +73,23 @@ const TABLE: &[(ApiKey, Handler)] = &[
     (ApiKey::ConsumerGroupHeartbeat, h::consumer_group_heartbeat::handle),
     (ApiKey::ConsumerGroupDescribe, h::consumer_group_describe::handle),
     (ApiKey::ListConfigResources, h::list_config_resources::handle),
+    (ApiKey::GetTelemetrySubscriptions, h::get_telemetry_subscriptions::handle),
+    (ApiKey::PushTelemetry, h::push_telemetry::handle),
     (ApiKey::DescribeTopicPartitions, h::describe_topic_partitions::handle),
     (ApiKey::RemoveRaftVoter, h::remove_raft_voter::handle),
     (ApiKey::UnregisterController, h::unregister_controller::handle),
 ];
 
-/// What an ApiVersions response lists.
-pub(crate) fn advertised() -> impl Iterator<Item = (ApiKey, VersionRange)> {
-    TABLE.iter().filter_map(|(key, _)| Some((*key, key.advertised_versions(Listener::Broker)?)))
+/// What an ApiVersions response lists: all that is served, but client telemetry only when it is wanted.
+pub(crate) fn advertised(with_telemetry: bool) -> impl Iterator<Item = (ApiKey, VersionRange)> {
+    let is_telemetry = |key| matches!(key, ApiKey::GetTelemetrySubscriptions | ApiKey::PushTelemetry);
+    let keys = TABLE.iter().map(|(key, _)| *key).filter(move |key| with_telemetry || !is_telemetry(*key));
+    keys.filter_map(|key| Some((key, key.advertised_versions(Listener::Broker)?)))
+}
+
+/// Every request that is served.
+pub(crate) fn served() -> impl Iterator<Item = ApiKey> {
+    TABLE.iter().map(|(key, _)| *key)
 }
 
 /// The versions of a request that are served; `None` for requests that are not.
@@ -100,11 +109,7 @@ impl Service for BrokerService {
 
     fn connected(&self, connection: ConnectionInfo) -> Session {
         debug!(%connection, "connected");
-        Session {
-            connection,
-            quotas: Arc::clone(&self.broker.quotas),
-            metrics: Arc::clone(&self.broker.metrics),
-        }
+        Session::new(connection, &self.broker)
     }
 
     fn call(&self, session: &Arc<Session>, frame: Frame) -> Outcome {

@@ -75,6 +75,7 @@ fn apply(broker: &Broker) {
 
 fn remove(broker: &Broker) {
     let now_ms = clock::now_ms();
+    broker.telemetry.expire();
     for partition in broker.partitions() {
         partition.settle_if_idle();
     }

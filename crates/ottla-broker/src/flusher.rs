@@ -5,11 +5,13 @@
 
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use ottla_storage::fs::Fs;
 use tracing::error;
 
 use crate::clock;
+use crate::metrics::{Latencies, Latency};
 use crate::partition::Partition;
 use crate::waiter::wake_all;
 
@@ -18,6 +20,7 @@ pub(crate) struct Flusher {
     queue: Mutex<Queue>,
     changed: Condvar,
     fs: Arc<dyn Fs>,
+    latencies: Latencies,
 }
 
 #[derive(Default)]
@@ -28,7 +31,12 @@ struct Queue {
 
 impl Flusher {
     pub(crate) fn new(fs: Arc<dyn Fs>) -> Arc<Self> {
-        Arc::new(Self { queue: Mutex::default(), changed: Condvar::new(), fs })
+        Arc::new(Self {
+            queue: Mutex::default(),
+            changed: Condvar::new(),
+            fs,
+            latencies: Latencies::default(),
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -41,6 +49,11 @@ impl Flusher {
         if queue.partitions.len() == 1 {
             self.changed.notify_one();
         }
+    }
+
+    /// How long syncs took.
+    pub(crate) fn latency(&self) -> Latency {
+        self.latencies.read()
     }
 
     /// Ends the thread when the queue is empty.
@@ -77,7 +90,9 @@ impl Flusher {
         let released = match begun {
             None => return,
             Some(Ok(Some(ticket))) => {
+                let begin = Instant::now();
                 let outcome = ticket.sync(self.fs.as_ref());
+                self.latencies.record(begin.elapsed());
                 partition.with(|replica| replica.complete_flush(outcome))
             }
             // Nothing left to sync; the high watermark may still have to move.

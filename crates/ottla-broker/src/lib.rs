@@ -18,6 +18,7 @@ mod dir_failures;
 mod dispatch;
 mod duties;
 mod errors;
+mod exposition;
 mod fetch_read;
 mod fetch_session;
 mod flusher;
@@ -37,6 +38,7 @@ mod random;
 mod replicas;
 mod request;
 mod settings;
+mod telemetry;
 mod transactions;
 mod waiter;
 

@@ -24,13 +24,75 @@ pub(crate) struct Metrics {
     apis: Box<[ApiMetrics]>,
 }
 
+/// How long things took.
+#[derive(Debug, Default)]
+pub(crate) struct Latencies {
+    total_us: AtomicU64,
+    buckets: [AtomicU64; LATENCY_BOUNDS_US.len() + 1],
+}
+
+/// How long things took, at one moment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Latency {
+    /// All of them together.
+    pub(crate) seconds: f64,
+    /// How many there were.
+    pub(crate) count: u64,
+    /// How many took at most so many seconds and more than the bound before.
+    pub(crate) buckets: Vec<(f64, u64)>,
+}
+
+impl Latencies {
+    pub(crate) fn record(&self, took: Duration) {
+        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.total_us.fetch_add(us, Ordering::Relaxed);
+        let bucket = LATENCY_BOUNDS_US.partition_point(|bound| *bound < us);
+        self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "seconds are floating point numbers")]
+    pub(crate) fn read(&self) -> Latency {
+        let counts = self.buckets.each_ref().map(|bucket| bucket.load(Ordering::Relaxed));
+        let bounds = LATENCY_BOUNDS_US.iter().map(|us| *us as f64 / 1e6).chain([f64::MAX]);
+        Latency {
+            seconds: self.total_us.load(Ordering::Relaxed) as f64 / 1e6,
+            count: counts.iter().sum(),
+            buckets: bounds.zip(counts).collect(),
+        }
+    }
+}
+
+/// What a partition moved for clients.
+#[derive(Debug, Default)]
+pub(crate) struct Traffic {
+    bytes_in: AtomicU64,
+    records_in: AtomicU64,
+    bytes_out: AtomicU64,
+}
+
+impl Traffic {
+    pub(crate) fn appended(&self, bytes: u64, records: u64) {
+        self.bytes_in.fetch_add(bytes, Ordering::Relaxed);
+        self.records_in.fetch_add(records, Ordering::Relaxed);
+    }
+
+    pub(crate) fn sent(&self, bytes: u64) {
+        self.bytes_out.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes in, records in, bytes out.
+    pub(crate) fn read(&self) -> (u64, u64, u64) {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        (read(&self.bytes_in), read(&self.records_in), read(&self.bytes_out))
+    }
+}
+
 /// What became of the requests of one API.
 #[derive(Debug)]
 pub(crate) struct ApiMetrics {
     requests: AtomicU64,
     request_bytes: AtomicU64,
-    latency_us: AtomicU64,
-    latency_buckets: [AtomicU64; LATENCY_BOUNDS_US.len() + 1],
+    latency: Latencies,
     throttled: AtomicU64,
     errors: Box<[AtomicU64]>,
 }
@@ -75,8 +137,7 @@ impl ApiMetrics {
         Self {
             requests: AtomicU64::new(0),
             request_bytes: AtomicU64::new(0),
-            latency_us: AtomicU64::new(0),
-            latency_buckets: [const { AtomicU64::new(0) }; LATENCY_BOUNDS_US.len() + 1],
+            latency: Latencies::default(),
             throttled: AtomicU64::new(0),
             errors: counters(MAX_ERROR_CODES),
         }
@@ -90,10 +151,7 @@ impl ApiMetrics {
 
     /// A request is answered, after this time, with these error codes in its response.
     pub(crate) fn answered(&self, took: Duration, error_codes: &[i16], throttle_time_ms: i32) {
-        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        self.latency_us.fetch_add(us, Ordering::Relaxed);
-        let bucket = LATENCY_BOUNDS_US.partition_point(|bound| *bound < us);
-        self.latency_buckets[bucket].fetch_add(1, Ordering::Relaxed);
+        self.latency.record(took);
         if throttle_time_ms > 0 {
             self.throttled.fetch_add(1, Ordering::Relaxed);
         }
@@ -101,5 +159,52 @@ impl ApiMetrics {
             let index = usize::try_from(code + 1).unwrap_or(0);
             self.errors[if index < MAX_ERROR_CODES { index } else { 0 }].fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    pub(crate) fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn request_bytes(&self) -> u64 {
+        self.request_bytes.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn throttled(&self) -> u64 {
+        self.throttled.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn latency(&self) -> Latency {
+        self.latency.read()
+    }
+
+    /// The error codes that were answered, with how often.
+    pub(crate) fn errors(&self) -> impl Iterator<Item = (i16, u64)> {
+        let counts = self.errors.iter().map(|count| count.load(Ordering::Relaxed));
+        (-1..).zip(counts).filter(|(_, count)| *count > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn latencies_fall_into_the_bucket_that_bounds_them() {
+        let latencies = Latencies::default();
+        for us in [1, 500, 501, 60_000_000] {
+            latencies.record(Duration::from_micros(us));
+        }
+        let read = latencies.read();
+        assert_eq!((read.count, read.buckets[0], read.buckets[1]), (4, (0.0005, 2), (0.001, 1)));
+        assert_eq!(read.buckets.last(), Some(&(f64::MAX, 1)));
+        assert!((read.seconds - 60.001_002).abs() < 1e-9);
+    }
+
+    #[test]
+    fn errors_are_counted_by_code() {
+        let api = ApiMetrics::new();
+        api.answered(Duration::ZERO, &[-1, 3, 3, 30_000], 5);
+        assert_eq!(api.errors().collect::<Vec<_>>(), [(-1, 2), (3, 2)]);
+        assert_eq!(api.throttled(), 1);
     }
 }

@@ -20,6 +20,7 @@ use ottla_quorum::{Endpoint as VoterEndpoint, FormatMetadata, QuorumConfig, Vote
 use ottla_storage::dir::{Format, LogDirs, LogDirsConfig, META_PROPERTIES};
 use ottla_storage::fs::{Fs, RealFs, exists};
 use ottla_types::NodeId;
+use prometheus_client::collector::Collector;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
@@ -30,6 +31,7 @@ use crate::controller::{ControllerHandle, ControllerInbox, Runtime};
 use crate::dir_failures;
 use crate::dispatch::BrokerService;
 use crate::duties;
+use crate::exposition::NodeMetrics;
 use crate::metadata_log::MetadataLog;
 use crate::publisher;
 use crate::random;
@@ -83,6 +85,7 @@ pub struct Node {
     tasks: Vec<JoinHandle<()>>,
     controller: std::thread::JoinHandle<()>,
     started: Started,
+    metrics: Arc<NodeMetrics>,
 }
 
 fn paths(config: &BrokerConfig) -> (Vec<PathBuf>, PathBuf) {
@@ -184,7 +187,8 @@ impl Node {
         let config = Arc::new(config);
         // Addresses first: another server on them is the most common reason not to start.
         let limits = Arc::new(ConnectionLimits::with(connections::settings(&config).await));
-        let bound = bind(&config, &limits).await?;
+        let budget = memory_budget(&config);
+        let bound = bind(&config, &limits, &budget).await?;
         let preparing = Arc::clone(&config);
         let (broker, runtime, inbox, formatted) =
             tokio::task::spawn_blocking(move || prepare(&preparing, limits))
@@ -209,6 +213,11 @@ impl Node {
         let mut tasks = duties::start(&broker);
         tasks.push(dir_failures::watch(&broker, move || failure_of_dirs.tell()));
         broker.cleaner.start(&broker);
+        let stats = listeners
+            .iter()
+            .zip(&described)
+            .map(|(listener, (name, ..))| (name.clone(), Arc::clone(listener.stats())));
+        let metrics = Arc::new(NodeMetrics::new(Arc::clone(&broker), stats.collect(), budget));
         let image = broker.image();
         let started = Started {
             cluster_id: broker.cluster_id.clone(),
@@ -220,12 +229,23 @@ impl Node {
             formatted,
             took: begin.elapsed(),
         };
-        Ok(Self { broker, listeners, tasks, controller, started })
+        Ok(Self { broker, listeners, tasks, controller, started, metrics })
     }
 
     /// What is where.
     pub fn started(&self) -> &Started {
         &self.started
+    }
+
+    /// Everything that the node counts, collected whenever it is encoded; works also when the node has stopped.
+    pub fn metrics(&self) -> Box<dyn Collector> {
+        Box::new(Arc::clone(&self.metrics))
+    }
+
+    /// Whether the node serves clients, for whoever asks from outside.
+    pub fn readiness(&self) -> impl Fn() -> Result<(), String> + Send + Sync + 'static {
+        let broker = Arc::clone(&self.broker);
+        move || broker.ready()
     }
 
     /// Stops in order: no new requests, those under way are answered, logs are closed, the next start finds a clean
@@ -234,6 +254,7 @@ impl Node {
     /// # Errors
     /// When a part of the node panicked; what could be closed is.
     pub async fn stop(self) -> anyhow::Result<()> {
+        self.broker.stopping();
         for listener in &self.listeners {
             listener.drain();
         }
@@ -288,16 +309,20 @@ fn shown(endpoint: &Endpoint) -> String {
     format!("{}:{}", endpoint.host.as_deref().unwrap_or("localhost"), endpoint.port)
 }
 
+fn memory_budget(config: &BrokerConfig) -> MemoryBudget {
+    match usize::try_from(config.values().long("queued.max.request.bytes")) {
+        Ok(bytes) if bytes > 0 => MemoryBudget::new(bytes),
+        _ => MemoryBudget::unlimited(),
+    }
+}
+
 async fn bind(
     config: &BrokerConfig,
     limits: &Arc<ConnectionLimits>,
+    budget: &MemoryBudget,
 ) -> anyhow::Result<Vec<(Listener, Endpoint)>> {
     let values = config.values();
     let count = |key: &str| usize::try_from(values.int(key)).unwrap_or(usize::MAX);
-    let budget = match usize::try_from(values.long("queued.max.request.bytes")) {
-        Ok(bytes) if bytes > 0 => MemoryBudget::new(bytes),
-        _ => MemoryBudget::unlimited(),
-    };
     let mut bound = Vec::new();
     for endpoint in config.node().broker_listeners() {
         let host = endpoint.host.as_deref().unwrap_or_default();

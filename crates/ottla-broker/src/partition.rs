@@ -10,6 +10,7 @@ use ottla_storage::dir::LogDir;
 use ottla_types::{TopicPartition, Uuid};
 
 use crate::flusher::Flusher;
+use crate::metrics::Traffic;
 use crate::settings::TopicSettings;
 use crate::waiter::{Waiter, wake_all};
 
@@ -21,6 +22,8 @@ pub(crate) struct Partition {
     pub(crate) topic_id: Uuid,
     /// Its log directory.
     pub(crate) dir: Arc<LogDir>,
+    /// What it moved for clients.
+    pub(crate) traffic: Traffic,
     settings: ArcSwap<TopicSettings>,
     replica: Mutex<Option<Replica<Waiter>>>,
     flusher: Arc<Flusher>,
@@ -42,6 +45,7 @@ impl Partition {
             id,
             topic_id,
             dir,
+            traffic: Traffic::default(),
             settings: ArcSwap::from_pointee(settings),
             replica: Mutex::new(Some(replica)),
             flusher,

@@ -13,7 +13,7 @@ use ottla_storage::dir::Checkpoint;
 use ottla_types::{TopicPartition, Uuid};
 use tracing::{error, info};
 
-use crate::broker::Broker;
+use crate::broker::{Broker, props};
 use crate::internal_topics::{CONSUMER_OFFSETS, TRANSACTION_STATE};
 use crate::transactions::Transactions;
 
@@ -47,6 +47,10 @@ pub(crate) fn publish(broker: &Arc<Broker>, delta: &MetadataDelta) {
     for resource in &changes.configs {
         match resource.kind {
             ResourceKind::Broker => brokers_changed = true,
+            ResourceKind::ClientMetrics => {
+                let settings = image.configs().config(resource).map(|config| props(config));
+                broker.telemetry.subscribe(&resource.name, &settings.unwrap_or_default());
+            }
             ResourceKind::Topic => _ = topics_changed.insert(resource.name.to_string()),
             _ => {}
         }
@@ -86,6 +90,7 @@ pub(crate) fn publish(broker: &Arc<Broker>, delta: &MetadataDelta) {
 pub(crate) fn publish_first(broker: &Arc<Broker>, image: &MetadataImage) {
     broker.reload_config(image);
     broker.quotas.apply(image.quotas());
+    broker.telemetry.subscribe_all(image);
     let mut led = Vec::new();
     for topic in image.topics().iter() {
         for (index, partition) in topic.partitions.iter() {

@@ -172,7 +172,6 @@ impl Quotas {
         limit.map_or(u32::MAX, |limit| this.windows.max_at_once(limit).min(f64::from(i32::MAX)) as u32)
     }
 
-    #[expect(dead_code, reason = "reported by the metrics")]
     /// How many requests had to pause, by the kind of quota.
     pub(crate) fn throttled(&self) -> [(QuotaKind, u64); 4] {
         QuotaKind::ALL.map(|kind| (kind, self.kind(kind).throttled.load(Ordering::Relaxed)))

@@ -19,6 +19,7 @@ use crate::broker::Broker;
 use crate::clock;
 use crate::flusher::Flusher;
 use crate::load_notes;
+use crate::metrics::Latency;
 use crate::partition::Partition;
 use crate::random;
 use crate::waiter::wake_all;
@@ -43,6 +44,12 @@ impl Replicas {
             flushers.insert(dir.path().to_owned(), flusher);
         }
         Self { dirs, flushers, threads: Mutex::new(threads) }
+    }
+
+    /// How long syncs took, by directory.
+    pub(crate) fn flush_latency(&self) -> Vec<(String, Latency)> {
+        let flushers = self.flushers.iter();
+        flushers.map(|(dir, flusher)| (dir.display().to_string(), flusher.latency())).collect()
     }
 
     /// The directories.

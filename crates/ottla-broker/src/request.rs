@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::future::poll_fn;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -14,8 +14,10 @@ use ottla_protocol::messages::ApiKey;
 use ottla_protocol::wire::{DecodeError, Encoded, Message, Part as EncodedPart, Reader};
 use ottla_security::quota::{QuotaKind, Tags};
 
+use crate::broker::Broker;
 use crate::metrics::Metrics;
 use crate::quotas::{MutationQuota, Quotas};
+use crate::telemetry::{ClientAttributes, Telemetry};
 
 /// The user of a connection without authentication.
 const ANONYMOUS: &str = "ANONYMOUS";
@@ -37,12 +39,55 @@ pub(crate) struct Session {
     pub(crate) connection: ConnectionInfo,
     pub(crate) quotas: Arc<Quotas>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) telemetry: Arc<Telemetry>,
+    /// Name and version of the client's software, when it has told them (KIP-511).
+    software: OnceLock<(String, String)>,
+    /// Whether the client has an instance of client telemetry, which goes with the connection.
+    has_telemetry: AtomicBool,
 }
 
 impl Session {
+    pub(crate) fn new(connection: ConnectionInfo, broker: &Broker) -> Self {
+        Self {
+            connection,
+            quotas: Arc::clone(&broker.quotas),
+            metrics: Arc::clone(&broker.metrics),
+            telemetry: Arc::clone(&broker.telemetry),
+            software: OnceLock::new(),
+            has_telemetry: AtomicBool::new(false),
+        }
+    }
+
+    /// The client has told what software it is; the first word counts.
+    pub(crate) fn set_software(&self, name: &str, version: &str) {
+        self.software.get_or_init(|| (name.to_owned(), version.to_owned()));
+    }
+
+    /// The client speaks of telemetry: what it is matched by.
+    pub(crate) fn telemetry_client(&self, client_id: &str) -> ClientAttributes {
+        const UNKNOWN: &str = "unknown";
+        self.has_telemetry.store(true, Ordering::Relaxed);
+        let software = self.software.get();
+        ClientAttributes {
+            client_id: client_id.to_owned(),
+            software_name: software.map_or(UNKNOWN, |(name, _)| name).to_owned(),
+            software_version: software.map_or(UNKNOWN, |(_, version)| version).to_owned(),
+            source_address: self.connection.peer.ip().to_canonical().to_string(),
+            source_port: self.connection.peer.port(),
+        }
+    }
+
     /// The name of who is at the other end, as quotas know it.
     pub(crate) fn user(&self) -> &str {
         ANONYMOUS
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if *self.has_telemetry.get_mut() {
+            self.telemetry.disconnected(self.connection.id);
+        }
     }
 }
 

@@ -734,7 +734,9 @@ fn described(entries: &[ConfigEntry]) -> String {
         Some(text) => text.clone(),
         None => "null".to_owned(),
     };
-    let ours = |name: &str| name == "durability.policy" || name == "log.durability.policy";
+    let ours = |name: &str| {
+        name == "durability.policy" || name == "log.durability.policy" || name.starts_with("ottla.")
+    };
     let mut lines = Vec::new();
     for entry in entries.iter().filter(|entry| !ours(&entry.name)) {
         let synonyms: Vec<String> = entry

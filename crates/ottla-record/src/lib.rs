@@ -26,7 +26,7 @@ pub use attributes::{Attributes, TimestampType};
 pub use batch::{BatchHeader, BatchView, Batches, HEADER_LEN, LOG_OVERHEAD};
 pub use builder::BatchBuilder;
 pub use checksum::{crc32, crc32c};
-pub use compression::{Codec, Compression};
+pub use compression::{Codec, Compression, decompress};
 pub use control::{ControlType, EndTxnMarker, control_batch};
 pub use error::RecordError;
 pub use record::{Header, Headers, RecordView};

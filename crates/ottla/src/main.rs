@@ -21,7 +21,12 @@ fn main() -> ExitCode {
     let cli = Cli::parse_from(kafka_flags::accept(std::env::args_os()));
     let tool = match cli.command.unwrap_or(Command::Server(cli.server)) {
         Command::Server(args) => {
-            return server::run(args.node.config.as_deref(), &args.node.overrides, &args.log);
+            return server::run(
+                args.node.config.as_deref(),
+                &args.node.overrides,
+                &args.log,
+                args.log_format,
+            );
         }
         Command::Format(args) => {
             let overrides = &args.node.overrides;

@@ -3,13 +3,18 @@
 use std::io::IsTerminal as _;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use ottla_broker::{Node, Started};
 use ottla_config::{BrokerConfig, Sources, parse_override};
+use ottla_console::{Console, View};
+use prometheus_client::registry::Registry;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
+use crate::commands::LogFormat;
 use crate::output::sentence;
 
 /// Exit code of a bad command line or configuration.
@@ -53,12 +58,12 @@ pub(crate) fn load_config(file: Option<&Path>, overrides: &[String]) -> Result<B
 }
 
 /// Runs a node until SIGINT or SIGTERM. `log` is a filter as `RUST_LOG` has it.
-pub(crate) fn run(file: Option<&Path>, overrides: &[String], log: &str) -> ExitCode {
+pub(crate) fn run(file: Option<&Path>, overrides: &[String], log: &str, format: LogFormat) -> ExitCode {
     let config = match load_config(file, overrides) {
         Ok(config) => config,
         Err(code) => return code,
     };
-    start_logging(log);
+    start_logging(log, format);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
@@ -70,24 +75,62 @@ pub(crate) fn run(file: Option<&Path>, overrides: &[String], log: &str) -> ExitC
     runtime.block_on(serve(config))
 }
 
-fn start_logging(filter: &str) {
+fn start_logging(filter: &str, format: LogFormat) {
     let filter = tracing_subscriber::EnvFilter::try_new(filter).unwrap_or_else(|error| {
         eprintln!("warning: --log {filter}: {error}; using 'info'");
         tracing_subscriber::EnvFilter::new("info")
     });
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
+}
+
+/// What the HTTP listener shows of a node.
+struct NodeView<R> {
+    registry: Registry,
+    ready: R,
+}
+
+impl<R: Fn() -> Result<(), String> + Send + Sync + 'static> View for NodeView<R> {
+    fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        (self.ready)()
+    }
+}
+
+/// Opens the HTTP listener, if there is to be one (`ottla.http.listener`).
+async fn open_console(node: &Node, address: Option<&str>) -> anyhow::Result<Option<Console>> {
+    let Some(address) = address.filter(|address| !address.is_empty()) else { return Ok(None) };
+    let mut registry = Registry::default();
+    registry.register_collector(node.metrics());
+    let view = Arc::new(NodeView { registry, ready: node.readiness() });
+    let console = Console::serve(address, view).await;
+    let console = console.with_context(|| format!("cannot listen on ottla.http.listener={address}"))?;
+    println!("  HTTP       listens on {} (/metrics, /healthz, /readyz)", console.address());
+    Ok(Some(console))
 }
 
 async fn serve(config: BrokerConfig) -> ExitCode {
     let (failed, mut failure) = mpsc::unbounded_channel();
+    let http = config.values().string("ottla.http.listener").map(str::to_owned);
     let node = match Node::start(config, move || _ = failed.send(())).await {
         Ok(node) => node,
         Err(error) => {
             eprintln!("error: {}", sentence(&error));
+            return ExitCode::FAILURE;
+        }
+    };
+    let console = match open_console(&node, http.as_deref()).await {
+        Ok(console) => console,
+        Err(error) => {
+            eprintln!("error: {}", sentence(&error));
+            // What was opened is closed in order.
+            _ = node.stop().await;
             return ExitCode::FAILURE;
         }
     };
@@ -111,6 +154,10 @@ async fn serve(config: BrokerConfig) -> ExitCode {
     tokio::select! {
         stopped = node.stop() => match stopped {
             Ok(()) => {
+                // Until the very end it tells that the node is not ready.
+                if let Some(console) = console {
+                    console.stop();
+                }
                 eprintln!("stopped");
                 ExitCode::SUCCESS
             }

@@ -31,6 +31,9 @@ use cluster::Cluster;
 /// The answer to a request that the coordinator took.
 pub(crate) type Answer = oneshot::Receiver<GroupResponse>;
 
+/// Group, topic, partition, offset.
+pub(crate) type CommittedOffset = (Arc<str>, TopicName, i32, i64);
+
 /// The shards of this broker.
 #[derive(Debug)]
 pub(crate) struct Groups {
@@ -176,6 +179,23 @@ impl Groups {
     ) -> Vec<Answer> {
         let guard = VerificationGuard::default();
         self.all().iter().map(|shard| self.call_shard(shard, request, guard, &mut run)).collect()
+    }
+
+    /// How many groups there are, and up to so many of their committed offsets.
+    pub(crate) fn committed(&self, limit: usize) -> (usize, Vec<CommittedOffset>) {
+        let (mut groups, mut offsets) = (0, Vec::new());
+        for shard in self.all() {
+            let room = limit - offsets.len();
+            shard.look(|core| {
+                groups += core.group_count();
+                let committed = core.committed_offsets().take(room);
+                offsets.extend(committed.map(|(group, topic, partition, offset)| {
+                    (Arc::clone(group), topic.clone(), partition, offset)
+                }));
+            });
+        }
+        offsets.sort();
+        (groups, offsets)
     }
 
     fn call_shard(

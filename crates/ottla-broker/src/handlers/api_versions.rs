@@ -50,6 +50,9 @@ pub(crate) fn handle(broker: &Arc<Broker>, request: Request) -> Outcome {
     {
         return request.reply(&refusal(ErrorCode::InvalidRequest));
     }
+    if request.api_version >= 3 {
+        request.session.set_software(&message.client_software_name, &message.client_software_version);
+    }
     if request.api_version >= 5
         && let Err(error) = check_destination(broker, message.cluster_id.as_deref(), message.node_id)
     {
@@ -74,7 +77,7 @@ fn answer(broker: &Broker, version: i16) -> ApiVersionsResponse<'static> {
     // A quorum of static voters is at level 0, one that was formatted with its voters at 1 (KIP-853).
     finalized.insert(KRAFT_VERSION, i16::from(broker.config().node().voters.is_empty()));
     ApiVersionsResponse {
-        api_keys: dispatch::advertised()
+        api_keys: dispatch::advertised(broker.telemetry.is_enabled())
             .map(|(key, versions)| ApiVersion {
                 api_key: key.code(),
                 min_version: versions.low,

@@ -205,6 +205,13 @@ fn respond(broker: &Broker, request: &Request, wanted: &Wanted, mut answers: Vec
         FetchContext::Incremental { session, .. } => Some(session),
         _ => None,
     };
+    for ((key, _), answer) in partitions(&wanted.context).iter().zip(&answers) {
+        if answer.len() > 0
+            && let Some(partition) = broker.partition(key.topic_id, key.partition)
+        {
+            partition.traffic.sent(u64::from(answer.len()));
+        }
+    }
     let (responses, files, bytes) = assemble(wanted, session, answers);
     broker.metrics.fetched(bytes);
     let mut response = FetchResponse { session_id, responses, ..FetchResponse::default() };

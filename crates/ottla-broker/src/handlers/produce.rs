@@ -371,6 +371,8 @@ impl TopicAppend<'_> {
         // A repeated batch is answered with the time it was stored with, whoever set that.
         let log_append_time = if info.duplicate { Some(info.max_timestamp) } else { log_append_time };
         self.broker.metrics.produced(info.written_bytes);
+        let records = u64::try_from(info.last_offset.value() - info.first_offset.value() + 1).unwrap_or(0);
+        partition.traffic.appended(info.written_bytes as u64, if info.duplicate { 0 } else { records });
         Ok((partition, info, log_append_time))
     }
 }

@@ -87,6 +87,9 @@ pub(crate) const SERVED: &[ApiKey] = &[
     ApiKey::UnregisterController,
 ];
 
+/// Served too, but advertised only when it is asked for.
+pub(crate) const UNADVERTISED: &[ApiKey] = &[ApiKey::GetTelemetrySubscriptions, ApiKey::PushTelemetry];
+
 /// Leaves the keys that both servers serve, in order.
 fn keep_served(keys: &mut Vec<ApiVersion>) {
     keys.retain(|key| ApiKey::from_code(key.api_key).is_some_and(|key| SERVED.contains(&key)));

@@ -23,6 +23,7 @@ mod requests;
 mod rules;
 mod security;
 mod servers;
+mod telemetry;
 mod topics;
 mod transaction_data;
 mod transactions;
@@ -50,6 +51,7 @@ const SCRIPTS: &[(&str, Script)] = &[
     ("quotas", quotas::script),
     ("transactions", transactions::script),
     ("transaction_data", transaction_data::script),
+    ("telemetry", telemetry::script),
     ("malformed", malformed::script),
     ("security", security::script),
     ("admin", admin::script),
@@ -78,7 +80,7 @@ fn untested(entries: &[Entry]) -> Vec<String> {
     if std::env::var_os("ORACLE_ONLY").is_some() {
         return Vec::new();
     }
-    let all = cluster::SERVED.iter().flat_map(|key| {
+    let all = cluster::SERVED.iter().chain(cluster::UNADVERTISED).flat_map(|key| {
         let versions = key.stable_versions().into_iter().flat_map(|range| range.iter());
         versions.map(move |version| (format!("{key}: "), version))
     });

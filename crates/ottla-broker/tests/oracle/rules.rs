@@ -44,6 +44,7 @@ const RULES: &[Rule] = &[
     rule("JoinGroupResponse", "leader", How::Named("member"), RANDOM),
     rule("FetchResponse", "session_id", How::Named("session"), RANDOM),
     rule("*", "producer_id", How::Named("producer"), "blocks of ids are given out in order of need"),
+    rule("*", "client_instance_id", How::Named("instance"), RANDOM),
     rule("*", "port", How::Named("port"), "each server has a free port"),
     rule("*", "log_dir", How::Named("dir"), "each server has directories of its own"),
     rule("DescribeLogDirsResponse", "total_bytes", How::NotNegative, "others write to the volume"),

@@ -3,10 +3,10 @@
 use super::area;
 
 area! { ClientMetrics "Client metrics"
-    "interval.ms": Int "300000", Any, Medium, Always, Later,
+    "interval.ms": Int "300000", Any, Medium, Always, Yes,
         "How often matching clients push their metrics, 100 to 3600000.";
-    "match": List "", UniqueList, Medium, Always, Later,
+    "match": List "", UniqueList, Medium, Always, Yes,
         "Which clients are meant, as `attribute=regex` pairs that must all match.";
-    "metrics": List "", UniqueList, Medium, Always, Later,
+    "metrics": List "", UniqueList, Medium, Always, Yes,
         "Prefixes of metric names to push; `*` means all, empty means none.";
 }

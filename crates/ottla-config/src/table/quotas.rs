@@ -29,6 +29,8 @@ area! { Broker "Quotas and metrics"
         "Which Java metrics are recorded.";
     "metrics.sample.window.ms": Long "30000", AtLeast(1), Low, ReadOnly, Later,
         "Time that one sample of a metric covers.";
+    "ottla.client.telemetry.enable" [own]: Boolean "false", Any, Low, ReadOnly, Yes,
+        "Tell clients that they can push metrics (KIP-714), and show the last ones of each client among the node's own metrics.";
     "quota.window.num": Int "11", AtLeast(1), Low, ReadOnly, Yes,
         "Windows over which client quotas are measured.";
     "quota.window.size.seconds": Int "1", AtLeast(1), Low, ReadOnly, Yes,
@@ -39,6 +41,6 @@ area! { Broker "Quotas and metrics"
         "Windows over which replication quotas are measured.";
     "replication.quota.window.size.seconds": Int "1", AtLeast(1), Low, ReadOnly, Later,
         "Length of one such window.";
-    "telemetry.max.bytes": Int "1048576", AtLeast(1), Low, ReadOnly, Later,
+    "telemetry.max.bytes": Int "1048576", AtLeast(1), Low, ReadOnly, Yes,
         "Largest telemetry push that a client may send.";
 }

@@ -29,6 +29,8 @@ area! { Broker "Server"
         "Incremental fetch sessions kept at the same time; 0 turns sessions off.";
     "max.request.partition.size.limit": Int "2000", AtLeast(1), Medium, ReadOnly, Yes,
         "Most partitions in one request that pages through its answer, such as DescribeTopicPartitions.";
+    "ottla.http.listener" [own]: String null, Any, Low, ReadOnly, Yes,
+        "`host:port` of an HTTP listener with /metrics for Prometheus, /healthz and /readyz; unset, there is none. It asks nobody who they are.";
     "producer.purgatory.purge.interval.requests": Int "1000", Any, Medium, ReadOnly, Nothing,
         "Clean-up period of a Java wait queue that does not exist here.";
     "request.timeout.ms": Int "30000", Any, High, ReadOnly, Later,

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ottla_types::TopicName;
+
 use super::classic::ClassicState;
 use super::effect::GroupId;
 use super::offsets::StoredOffset;
@@ -39,6 +41,11 @@ impl GroupShard {
     /// How many offsets are committed.
     pub fn offset_count(&self) -> usize {
         self.offsets.count()
+    }
+
+    /// Committed offsets by group, topic and partition.
+    pub fn committed_offsets(&self) -> impl Iterator<Item = (&GroupId, &TopicName, i32, i64)> {
+        self.offsets.iter()
     }
 
     /// How many appends are neither committed nor failed.

@@ -145,6 +145,14 @@ impl Offsets {
     }
 
     /// How many offsets are committed.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&GroupId, &TopicName, i32, i64)> {
+        let topics = self.committed.iter().flat_map(|(group, topics)| topics.iter().map(move |t| (group, t)));
+        topics.flat_map(|(group, (topic, partitions))| {
+            let offsets = partitions.iter();
+            offsets.map(move |(partition, stored)| (group, topic, *partition, stored.value.offset))
+        })
+    }
+
     pub(crate) fn count(&self) -> usize {
         self.committed.values().flat_map(BTreeMap::values).map(BTreeMap::len).sum()
     }

@@ -164,6 +164,19 @@ pub(crate) struct ServerArgs {
     /// What goes into the log on standard error: a level, or levels by module
     #[arg(long, env = "RUST_LOG", hide_env_values = true, default_value = "info", value_name = "FILTER")]
     pub(crate) log: String,
+    /// How the log is written: lines for people, or a JSON object per line
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) log_format: LogFormat,
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// A JSON object per line.
+    Json,
 }
 
 /// Arguments of `format`.

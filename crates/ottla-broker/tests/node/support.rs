@@ -1,0 +1,176 @@
+//! A node in this process, and a blunt client.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use ottla_broker::Node;
+use ottla_config::{BrokerConfig, Sources};
+use ottla_protocol::header::{encode_request, read_response_header};
+use ottla_protocol::messages::create_topics_request::CreatableTopic;
+use ottla_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
+use ottla_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use ottla_protocol::messages::{CreateTopicsRequest, IncrementalAlterConfigsRequest, ProduceRequest};
+use ottla_protocol::wire::{Reader, Request, decode_shared};
+use ottla_record::BatchBuilder;
+use ottla_types::Uuid;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+/// The longest that anything may take.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) struct TestNode {
+    pub(crate) address: SocketAddr,
+    pub(crate) node: Option<Node>,
+    pub(crate) runtime: Runtime,
+    _dir: TempDir,
+}
+
+impl TestNode {
+    pub(crate) fn start(settings: &[(&str, &str)]) -> Self {
+        let dir = TempDir::new().expect("a directory");
+        let sockets = [(); 2].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port"));
+        let [broker, controller] = sockets.map(|socket| socket.local_addr().expect("bound").port());
+        let text = format!(
+            "process.roles=broker,controller\nnode.id=1\ncontroller.listener.names=CONTROLLER\n\
+             listeners=PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}\n\
+             controller.quorum.bootstrap.servers=127.0.0.1:{controller}\nlog.dirs={}\n\
+             offsets.topic.num.partitions=1\noffsets.topic.replication.factor=1\ngroup.initial.rebalance.delay.ms=0\n",
+            dir.path().join("data").display()
+        );
+        let overrides: Vec<_> =
+            settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let sources = Sources { properties: Some(&text), overrides: &overrides };
+        let (config, _) = BrokerConfig::load(sources).expect("a valid configuration");
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        let runtime = runtime.expect("a runtime");
+        let node = runtime.block_on(Node::start(config, || {})).expect("the node starts");
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, broker));
+        Self { address, node: Some(node), runtime, _dir: dir }
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client::connect(self.address).expect("the node listens")
+    }
+
+    /// Stops it, and tells how long that took.
+    pub(crate) fn stop(&mut self) -> Duration {
+        let begin = Instant::now();
+        let node = self.node.take().expect("not stopped before");
+        self.runtime.block_on(node.stop()).expect("the node stops");
+        begin.elapsed()
+    }
+}
+
+impl Drop for TestNode {
+    fn drop(&mut self) {
+        if self.node.is_some() && !std::thread::panicking() {
+            self.stop();
+        }
+    }
+}
+
+pub(crate) struct Client {
+    pub(crate) stream: TcpStream,
+    correlation_id: i32,
+}
+
+impl Client {
+    pub(crate) fn connect(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, correlation_id: 0 })
+    }
+
+    pub(crate) fn send<'a, R: Request<'a>>(&mut self, version: i16, request: &R) -> io::Result<()> {
+        self.correlation_id += 1;
+        let frame = encode_request(request, version, self.correlation_id, Some("test")).expect("expressible");
+        let frame = frame.into_bytes().expect("in memory");
+        let len = i32::try_from(frame.len()).expect("a frame's length").to_be_bytes();
+        self.stream.write_all(&[&len, &frame[..]].concat())
+    }
+
+    pub(crate) fn receive<'a, R: Request<'a>>(&mut self, version: i16) -> io::Result<R::Response<'static>> {
+        let mut len = [0; 4];
+        self.stream.read_exact(&mut len)?;
+        let mut frame = vec![0; usize::try_from(i32::from_be_bytes(len)).map_err(io::Error::other)?];
+        self.stream.read_exact(&mut frame)?;
+        let frame = bytes::Bytes::from(frame);
+        let mut reader = Reader::new(&frame);
+        read_response_header(&mut reader, R::KEY, version).map_err(io::Error::other)?;
+        let body = frame.slice(reader.position()..);
+        decode_shared(&body, version).map_err(|error| io::Error::other(format!("{error}")))
+    }
+
+    pub(crate) fn ask<'a, R: Request<'a>>(
+        &mut self,
+        version: i16,
+        request: &R,
+    ) -> io::Result<R::Response<'static>> {
+        self.send(version, request)?;
+        self.receive::<R>(version)
+    }
+
+    pub(crate) fn create(&mut self, topic: &str, partitions: i32) -> Uuid {
+        let topic = CreatableTopic {
+            name: topic.to_owned().into(),
+            num_partitions: partitions,
+            replication_factor: 1,
+            ..CreatableTopic::default()
+        };
+        let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 60_000, validate_only: false };
+        let answer = self.ask(7, &request).expect("an answer");
+        assert_eq!(answer.topics[0].error_code, 0, "{:?}", answer.topics[0].error_message);
+        answer.topics[0].topic_id
+    }
+
+    pub(crate) fn produce(&mut self, topic: &str, value: &[u8]) {
+        let mut batch = BatchBuilder::new();
+        batch.append(1_700_000_000_000, None, Some(value), &[]).expect("a record");
+        let records = batch.build().expect("a batch");
+        let request = ProduceRequest {
+            acks: -1,
+            timeout_ms: 30_000,
+            topic_data: vec![TopicProduceData {
+                name: topic.to_owned().into(),
+                partition_data: vec![PartitionProduceData { index: 0, records: Some(records.into()) }],
+                ..TopicProduceData::default()
+            }],
+            ..ProduceRequest::default()
+        };
+        let answer = self.ask(11, &request).expect("an answer");
+        assert_eq!(answer.responses[0].partition_responses[0].error_code, 0, "{answer:?}");
+    }
+
+    /// Changes the broker's configuration.
+    pub(crate) fn configure(&mut self, broker: &str, settings: &[(&str, &str)]) {
+        let change = |(key, value): &(&str, &str)| AlterableConfig {
+            name: (*key).to_owned().into(),
+            config_operation: 0,
+            value: Some((*value).to_owned().into()),
+        };
+        let resource = AlterConfigsResource {
+            resource_type: 4,
+            resource_name: broker.to_owned().into(),
+            configs: settings.iter().map(change).collect(),
+        };
+        let request = IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false };
+        let answer = self.ask(1, &request).expect("an answer");
+        assert_eq!(answer.responses[0].error_code, 0, "{answer:?}");
+    }
+
+    /// Whether the node answers on this connection.
+    pub(crate) fn is_served(&mut self) -> bool {
+        self.ask(
+            3,
+            &ottla_protocol::messages::ApiVersionsRequest {
+                client_software_name: "test".into(),
+                client_software_version: "1".into(),
+                ..Default::default()
+            },
+        )
+        .is_ok()
+    }
+}
