@@ -2,10 +2,20 @@
 
 use std::io::ErrorKind;
 use std::path::Path;
+use std::sync::Arc;
 
 use ottla_storage::fs::{
-    Fs, MemFs, OpenMode, RealFs, exists, read_file, remove_file_if_exists, replace_file,
+    Fs, MemFs, OpenMode, OverlayFs, RealFs, exists, read_file, remove_file_if_exists, replace_file,
 };
+
+/// Runs the check on both, and on changes in memory to an empty directory.
+fn on_all(check: impl Fn(&dyn Fs, &Path)) {
+    on_both(&check);
+    let mem = MemFs::new();
+    mem.create_dir_all(Path::new("/base")).unwrap();
+    check(&OverlayFs::new(Arc::new(mem.clone())), Path::new("/base"));
+    assert_eq!(mem.list(Path::new("/base")).unwrap(), []);
+}
 
 /// Runs the check on both, each in an empty directory.
 fn on_both(check: impl Fn(&dyn Fs, &Path)) {
@@ -22,7 +32,7 @@ fn put(fs: &dyn Fs, path: &Path, bytes: &[u8]) {
 
 #[test]
 fn open_modes_find_create_and_refuse() {
-    on_both(|fs, base| {
+    on_all(|fs, base| {
         let path = base.join("a");
         for mode in [OpenMode::Read, OpenMode::Write] {
             assert_eq!(fs.open(&path, mode).unwrap_err().kind(), ErrorKind::NotFound, "{fs:?}");
@@ -43,7 +53,7 @@ fn open_modes_find_create_and_refuse() {
 
 #[test]
 fn reads_and_writes_are_positioned() {
-    on_both(|fs, base| {
+    on_all(|fs, base| {
         let file = fs.open(&base.join("a"), OpenMode::CreateNew).unwrap();
         assert!(file.is_empty().unwrap());
         file.write_at(b"hello", 5000).unwrap();
@@ -68,7 +78,7 @@ fn reads_and_writes_are_positioned() {
 
 #[test]
 fn lists_sorted_with_descriptions() {
-    on_both(|fs, base| {
+    on_all(|fs, base| {
         put(fs, &base.join("b"), b"12345");
         fs.create_dir_all(&base.join("c/d")).unwrap();
         fs.create_dir_all(&base.join("c/d")).unwrap();
@@ -88,7 +98,7 @@ fn lists_sorted_with_descriptions() {
 
 #[test]
 fn rename_replaces_files_and_moves_directories() {
-    on_both(|fs, base| {
+    on_all(|fs, base| {
         let (a, b) = (base.join("a"), base.join("b"));
         put(fs, &a, b"new");
         put(fs, &b, b"old");
@@ -117,7 +127,7 @@ fn rename_replaces_files_and_moves_directories() {
 
 #[test]
 fn removes_files_and_trees() {
-    on_both(|fs, base| {
+    on_all(|fs, base| {
         put(fs, &base.join("a"), b"abc");
         let open = fs.open(&base.join("a"), OpenMode::Read).unwrap();
         fs.remove_file(&base.join("a")).unwrap();
@@ -137,7 +147,7 @@ fn removes_files_and_trees() {
 
 #[test]
 fn keeps_times_and_read_only_files_readable() {
-    on_both(|fs, base| {
+    on_all(|fs, base| {
         let path = base.join("a");
         put(fs, &path, b"abc");
         fs.set_modified(&path, 1_600_000_000_123).unwrap();
@@ -152,7 +162,7 @@ fn keeps_times_and_read_only_files_readable() {
 
 #[test]
 fn replaces_a_file_over_leftovers() {
-    on_both(|fs, base| {
+    on_all(|fs, base| {
         let path = base.join("a");
         put(fs, &base.join("a.tmp"), b"left behind by a crash, longer than the new contents");
         replace_file(fs, &path, b"one").unwrap();
@@ -178,4 +188,56 @@ fn a_lock_is_exclusive_until_dropped() {
         assert!(fs.try_lock(&path).unwrap().is_some());
         drop(lock);
     });
+}
+
+/// Everything in a tree: names and bytes.
+fn tree(fs: &dyn Fs, dir: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut found = Vec::new();
+    for (name, info) in fs.list(dir).unwrap() {
+        let path = dir.join(&name);
+        match info.is_dir {
+            true => found
+                .extend(tree(fs, &path).into_iter().map(|(inner, bytes)| (format!("{name}/{inner}"), bytes))),
+            false => found.push((name, read_file(fs, &path, 1 << 20).unwrap())),
+        }
+    }
+    found
+}
+
+#[test]
+fn an_overlay_shows_the_same_changes_and_leaves_its_base_alone() {
+    let change = |fs: &dyn Fs, base: &Path| {
+        fs.open(&base.join("a/cut"), OpenMode::Write).unwrap().set_len(5000).unwrap();
+        let file = fs.open(&base.join("a/cut"), OpenMode::Write).unwrap();
+        file.set_len(9000).unwrap();
+        file.write_at(b"over", 4094).unwrap();
+        fs.open(&base.join("a/moved"), OpenMode::Write).unwrap().write_at(b"x", 1).unwrap();
+        fs.rename(&base.join("a"), &base.join("b")).unwrap();
+        fs.rename(&base.join("b/moved"), &base.join("b/again")).unwrap();
+        fs.remove_file(&base.join("b/gone")).unwrap();
+        put(fs, &base.join("b/new"), b"new");
+        fs.create_dir_all(&base.join("a")).unwrap();
+        put(fs, &base.join("a/other"), b"other");
+        fs.remove_dir_all(&base.join("tree")).unwrap();
+    };
+    let fill = |fs: &dyn Fs| {
+        let base = Path::new("/base");
+        for dir in ["a", "tree/inner"] {
+            fs.create_dir_all(&base.join(dir)).unwrap();
+        }
+        for (name, bytes) in
+            [("a/cut", &[7; 10_000][..]), ("a/moved", b"abc"), ("a/gone", b""), ("tree/inner/x", b"x")]
+        {
+            put(fs, &base.join(name), bytes);
+        }
+    };
+    let (direct, below) = (MemFs::new(), MemFs::new());
+    fill(&direct);
+    fill(&below);
+    let before = tree(&below, Path::new("/base"));
+    let overlay = OverlayFs::new(Arc::new(below.clone()));
+    change(&direct, Path::new("/base"));
+    change(&overlay, Path::new("/base"));
+    assert_eq!(tree(&overlay, Path::new("/base")), tree(&direct, Path::new("/base")));
+    assert_eq!(tree(&below, Path::new("/base")), before);
 }

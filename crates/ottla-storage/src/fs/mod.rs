@@ -1,9 +1,11 @@
 //! The file system as the log sees it: positioned reads and writes, explicit durability, POSIX locks.
 //!
-//! Two implementations: [`RealFs`], and [`MemFs`] in memory, which can fail, tear writes and forget what was not synced.
+//! Three implementations: [`RealFs`]; [`MemFs`] in memory, which can fail, tear writes and forget what was not synced; and
+//! [`OverlayFs`], which keeps changes to another one in memory.
 
 mod atomic;
 mod mem;
+mod overlay;
 mod real;
 
 use std::fmt::Debug;
@@ -14,6 +16,7 @@ use std::sync::Arc;
 
 pub use atomic::{exists, read_file, remove_file_if_exists, replace_file, temporary_path};
 pub use mem::{Effect, Fault, MemFs, Operation};
+pub use overlay::OverlayFs;
 pub use real::RealFs;
 
 /// A held lock on a file; dropping it releases the lock. See [`Fs::try_lock`].

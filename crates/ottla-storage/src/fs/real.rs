@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{FlockOperation, fcntl_lock, fdatasync};
 use rustix::io::Errno;
+use rustix::process::{Flock, FlockType, Pid, fcntl_getlk};
 
 use super::{FileInfo, FileLock, Fs, FsFile, OpenMode};
 
@@ -27,6 +28,23 @@ const MAX_LOCK_ATTEMPTS: usize = 16;
 /// The operating system's file system.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RealFs;
+
+impl RealFs {
+    /// The process that holds a lock on a file ([`Fs::try_lock`]); `None` when nobody else does, or there is no file. Takes no lock
+    /// and changes nothing.
+    ///
+    /// # Errors
+    /// As the operating system's open and fcntl.
+    pub fn lock_holder(&self, path: &Path) -> io::Result<Option<i32>> {
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(e),
+        };
+        let found = fcntl_getlk(&file, &Flock::from(FlockType::WriteLock))?;
+        Ok(found.map(|lock| lock.pid.map_or(0, Pid::as_raw_pid)))
+    }
+}
 
 impl Fs for RealFs {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn FsFile>> {
