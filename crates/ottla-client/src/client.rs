@@ -418,6 +418,19 @@ impl Retry {
     }
 }
 
+/// An id that nobody else has drawn.
+pub(crate) fn random_uuid() -> Uuid {
+    loop {
+        let half = || RandomState::new().build_hasher().finish().to_be_bytes();
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&half());
+        bytes[8..].copy_from_slice(&half());
+        if let Some(id) = Uuid::from_random(bytes) {
+            return id;
+        }
+    }
+}
+
 /// A number below `bound`, good enough to spread load.
 pub(crate) fn random_below(bound: usize) -> usize {
     let random = RandomState::new().build_hasher().finish();

@@ -35,7 +35,9 @@ pub use admin::{
 pub use client::Client;
 pub use config::{ClientConfig, ConnectionConfig};
 pub use connection::{Call, Connection, Pending};
-pub use consumer::{Consumer, ConsumerConfig, Isolation, OffsetReset, Position, ReceivedRecord};
+pub use consumer::{
+    Consumer, ConsumerConfig, GroupProtocol, Isolation, OffsetReset, Position, ReceivedRecord,
+};
 pub use error::{ClientError, advice};
 pub use metadata::{Broker, ClusterMetadata, PartitionMetadata, TopicMetadata};
 pub use partitioner::{murmur2, partition_of_key};

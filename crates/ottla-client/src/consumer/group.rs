@@ -28,7 +28,7 @@ const ASSIGNOR: &str = "range";
 
 /// A consumer's membership.
 #[derive(Debug)]
-pub(super) struct Membership {
+pub(super) struct ClassicMembership {
     client: Client,
     config: Arc<ConsumerConfig>,
     group: String,
@@ -43,30 +43,39 @@ pub(super) struct Membership {
 
 /// What the heartbeats have found out.
 #[derive(Debug)]
-struct Standing {
+pub(super) struct Standing {
     state: AtomicU8,
     changed: Notify,
 }
 
 /// Not in the group, or told to join again.
-const REJOIN: u8 = 0;
+pub(super) const REJOIN: u8 = 0;
 /// Has an assignment.
-const STABLE: u8 = 1;
+pub(super) const STABLE: u8 = 1;
 /// The coordinator no longer knows the member.
-const LOST: u8 = 2;
+pub(super) const LOST: u8 = 2;
 
 impl Standing {
-    fn set(&self, state: u8) {
+    pub(super) fn new() -> Self {
+        Self { state: AtomicU8::new(REJOIN), changed: Notify::new() }
+    }
+
+    /// Resolves when it may have changed.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    pub(super) fn set(&self, state: u8) {
         self.state.store(state, Ordering::SeqCst);
         self.changed.notify_one();
     }
 
-    fn get(&self) -> u8 {
+    pub(super) fn get(&self) -> u8 {
         self.state.load(Ordering::SeqCst)
     }
 }
 
-impl Membership {
+impl ClassicMembership {
     pub(super) fn new(
         client: &Client,
         config: Arc<ConsumerConfig>,
@@ -74,7 +83,7 @@ impl Membership {
         topics: Vec<TopicName>,
     ) -> Self {
         let client = client.separate();
-        let standing = Arc::new(Standing { state: AtomicU8::new(REJOIN), changed: Notify::new() });
+        let standing = Arc::new(Standing::new());
         let (member_id, generation) = (String::new(), -1);
         Self { client, config, group, topics, member_id, generation, standing, heartbeat: None, counts: None }
     }
@@ -100,7 +109,7 @@ impl Membership {
 
     /// Resolves when the standing may have changed.
     pub(super) async fn changed(&self) {
-        self.standing.changed.notified().await;
+        self.standing.changed().await;
     }
 
     /// Who commits.
@@ -325,7 +334,7 @@ impl Membership {
     }
 }
 
-impl Drop for Membership {
+impl Drop for ClassicMembership {
     fn drop(&mut self) {
         if let Some(heartbeat) = &self.heartbeat {
             heartbeat.abort();
@@ -374,6 +383,6 @@ async fn heartbeat(
     }
 }
 
-fn millis(duration: std::time::Duration) -> i32 {
+pub(super) fn millis(duration: std::time::Duration) -> i32 {
     i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
 }

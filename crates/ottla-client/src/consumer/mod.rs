@@ -4,8 +4,10 @@
 
 mod fetch;
 mod group;
+mod membership;
 mod positions;
 pub(crate) mod protocol;
+mod server_group;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -20,7 +22,7 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use self::fetch::{Fetched, Wanted, fetch};
-use self::group::Membership;
+use self::membership::Membership;
 use self::positions::Progress;
 use crate::{Client, ClientError, Result};
 
@@ -52,6 +54,16 @@ pub enum OffsetReset {
     None,
 }
 
+/// `group.protocol`: who assigns partitions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GroupProtocol {
+    /// The members.
+    #[default]
+    Classic,
+    /// The coordinator (KIP-848).
+    Consumer,
+}
+
 /// Where to start reading a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Position {
@@ -72,6 +84,8 @@ pub enum Position {
 pub struct ConsumerConfig {
     /// `group.id`: where offsets are committed, and the group that [`Consumer::subscribe`] joins.
     pub group: Option<String>,
+    /// `group.protocol`.
+    pub protocol: GroupProtocol,
     /// `auto.offset.reset`.
     pub reset: OffsetReset,
     /// `isolation.level`.
@@ -98,6 +112,7 @@ impl Default for ConsumerConfig {
     fn default() -> Self {
         Self {
             group: None,
+            protocol: GroupProtocol::Classic,
             reset: OffsetReset::Latest,
             isolation: Isolation::ReadUncommitted,
             max_wait: Duration::from_millis(500),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ottla_types::{LeaderEpoch, Offset, TopicPartition};
 use tokio::time::Instant;
 
-use super::group::Membership;
+use super::membership::Membership;
 use super::{ConsumerConfig, OffsetReset, Position};
 use crate::admin::{Committer, OffsetSpec, commit_offsets};
 use crate::client::Attempt;

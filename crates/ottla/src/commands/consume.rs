@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{ArgGroup, Args, ValueEnum};
-use ottla_client::{Client, Consumer, ConsumerConfig, Isolation, OffsetReset, Position, ReceivedRecord};
+use ottla_client::{
+    Client, Consumer, ConsumerConfig, GroupProtocol, Isolation, OffsetReset, Position, ReceivedRecord,
+};
 use ottla_types::{Offset, TopicPartition};
 use tokio::time::Instant;
 
@@ -43,6 +45,9 @@ pub(crate) struct ConsumeArgs {
     /// Join this group, and commit to it
     #[arg(long, short, value_name = "NAME", conflicts_with_all = ["partition", "offset"])]
     group: Option<String>,
+    /// Who assigns partitions in the group: its members (classic) or the coordinator (consumer)
+    #[arg(long, value_name = "PROTOCOL", default_value = "classic", requires = "group")]
+    group_protocol: GroupProtocolArg,
     /// Start at the first record; with --group, only where the group has committed nothing
     #[arg(long)]
     from_beginning: bool,
@@ -83,6 +88,15 @@ pub(crate) enum IsolationArg {
     ReadUncommitted,
     /// Only those of committed transactions
     ReadCommitted,
+}
+
+/// The values of `--group-protocol`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum GroupProtocolArg {
+    /// The members do, as in all releases
+    Classic,
+    /// The coordinator does (KIP-848)
+    Consumer,
 }
 
 /// The values of `--offset`.
@@ -130,6 +144,10 @@ impl ConsumeArgs {
     async fn start(&self, client: &Client) -> anyhow::Result<Consumer> {
         let config = ConsumerConfig {
             group: self.group.clone(),
+            protocol: match self.group_protocol {
+                GroupProtocolArg::Classic => GroupProtocol::Classic,
+                GroupProtocolArg::Consumer => GroupProtocol::Consumer,
+            },
             reset: if self.from_beginning { OffsetReset::Earliest } else { OffsetReset::Latest },
             isolation: match self.isolation_level {
                 IsolationArg::ReadUncommitted => Isolation::ReadUncommitted,

@@ -26,6 +26,9 @@ pub(crate) fn check(broker: &Broker) {
     if broker.serves(&["DescribeProducers"]) {
         producers(broker);
     }
+    if broker.serves(&["ConsumerGroupHeartbeat", "ConsumerGroupDescribe"]) {
+        groups_of_the_newer_protocol(broker);
+    }
 }
 
 /// A topic of one partition with so many records, that a group has read half of.
@@ -217,6 +220,50 @@ fn directories(broker: &Broker) {
     assert_eq!(broker.ok(&["consume", topic, "--from-beginning", "-n", "1000"]).lines().count(), 1000);
     let error = broker.failed(&["log-dirs", "move", topic, "--broker", "1", "--to", "/no/such/dir"]);
     assert!(error.contains("/no/such/dir"), "{error}");
+}
+
+fn groups_of_the_newer_protocol(broker: &Broker) {
+    let (topic, group) = (&unique("newer"), &unique("newer-group"));
+    broker.ok(&["topic", "create", topic, "--partitions", "2"]);
+    let input: String = (0..50).map(|i| format!("k{i}:{i}\n")).collect();
+    broker.ok_with(&["produce", topic, "--key-separator", ":"], &input);
+    let start = || {
+        let arguments =
+            ["consume", topic, "--group", group, "--group-protocol", "consumer", "--from-beginning"];
+        broker.command(&arguments).stdout(Stdio::piped()).spawn().unwrap()
+    };
+    let members = || broker.json(&["group", "describe", group])["members"].as_array().unwrap().clone();
+    let mut first = start();
+    wait_for("a member reads all partitions", || {
+        broker.run(&["group", "describe", group]).status.success()
+            && members().iter().any(|member| member["partitions"] == 2)
+    });
+    let mut second = start();
+    wait_for("two members share the partitions", || {
+        let members = members();
+        members.len() == 2 && members.iter().all(|member| member["partitions"] == 1)
+    });
+    let described = broker.json(&["group", "describe", group, "--members", "--verbose"]);
+    assert_eq!(
+        (&described["type"], &described["state"]),
+        (&json!("consumer"), &json!("Stable")),
+        "{described}"
+    );
+    assert!(described["groupEpoch"].as_i64().unwrap() > 1, "{described}");
+    let listed = broker.json(&["group", "list", "--type", "consumer"]);
+    assert!(listed.as_array().unwrap().iter().any(|listed| listed["group"] == **group), "{listed}");
+    let mut output = String::new();
+    for member in [&mut first, &mut second] {
+        let id = member.id().to_string();
+        assert!(std::process::Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+        assert!(member.wait().unwrap().success());
+        std::io::Read::read_to_string(member.stdout.as_mut().unwrap(), &mut output).unwrap();
+    }
+    let mut numbers: Vec<i32> = output.lines().map(|line| line.parse().unwrap()).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..50).collect::<Vec<_>>());
+    let described = broker.json(&["group", "describe", group]);
+    assert_eq!((&described["state"], &described["lag"]), (&json!("Empty"), &json!(0)), "{described}");
 }
 
 fn producers(broker: &Broker) {
