@@ -33,8 +33,9 @@ mod topics;
 
 pub use config::GroupConfig;
 pub use consumer::{
-    ClassicMetadata, ConsumerRecord, CurrentAssignment, MemberMetadata, MemberState, MigrationPolicy,
-    OwnedPartitions, Partitions, ResolvedRegex, Wait, resolve_regexes,
+    AssignmentSpec, Assignor, ClassicMetadata, ConsumerRecord, CurrentAssignment, MemberMetadata, MemberSpec,
+    MemberState, MigrationPolicy, OwnedPartitions, Partitions, ResolvedRegex, Wait, check_regex,
+    resolve_regexes,
 };
 pub use durable::{DurableGroup, DurableState};
 pub use effect::{
@@ -45,7 +46,7 @@ pub use fetch::{offset_fetch_groups, offset_fetch_response};
 pub use foreign::{ForeignKey, GroupKind};
 pub use record::{Decoded, GroupMetadata, GroupRecord, MemberRecord, OffsetValue, RecordError};
 pub use shard::GroupShard;
-pub use topics::{ClusterView, ConsumerSettings, NoTopics, TopicInfo};
+pub use topics::{ClusterView, ConsumerSettings, NoTopics, TopicInfo, metadata_hash};
 
 use ottla_types::PartitionIndex;
 

@@ -129,7 +129,7 @@ pub(crate) fn topic_hash(topic: &TopicInfo) -> u64 {
 }
 
 /// The hash of what a group subscribes to: of the topics that exist, in the order of their names. 0 when there are none.
-pub(crate) fn metadata_hash<'a>(names: impl Iterator<Item = &'a str>, topics: &dyn ClusterView) -> i64 {
+pub fn metadata_hash<'a>(names: impl Iterator<Item = &'a str>, topics: &dyn ClusterView) -> i64 {
     let mut known: Vec<TopicInfo> = names.filter_map(|name| topics.by_name(name)).collect();
     if known.is_empty() {
         return 0;

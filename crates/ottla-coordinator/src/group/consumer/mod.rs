@@ -22,13 +22,14 @@ mod requests;
 mod timers;
 mod turn;
 
+pub use assignor::{Assignor, MemberSpec, Spec as AssignmentSpec};
 pub(crate) use group::ConsumerGroup;
 pub use migrate::MigrationPolicy;
 pub use record::{
     ClassicMetadata, ConsumerRecord, CurrentAssignment, MemberMetadata, MemberState, OwnedPartitions,
     Partitions, ResolvedRegex,
 };
-pub use regex::resolve_regexes;
+pub use regex::{check as check_regex, resolve_regexes};
 pub(crate) use requests::RETRY_MS;
 pub use timers::Wait;
 pub(crate) use timers::{ConsumerTimers, Timed};

@@ -16,11 +16,20 @@ use crate::group::topics::ClusterView;
 /// The most that RE2 repeats.
 const MAX_REPEAT: u32 = 1_000;
 
+/// What may stand between `[:` and `:]`.
+const POSIX_CLASSES: &[&str] = &[
+    "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space",
+    "upper", "word", "xdigit",
+];
+
 /// Why an expression cannot be read, in a few words.
 type Fault = &'static str;
 
 /// Checks that an expression can be read.
-pub(crate) fn check(pattern: &str) -> Result<(), String> {
+///
+/// # Errors
+/// It cannot; the text says why.
+pub fn check(pattern: &str) -> Result<(), String> {
     compile(pattern).map(|_| ())
 }
 
@@ -178,6 +187,11 @@ impl<'a> Translation<'a> {
             self.has_atom = false;
             self.is_repeated = false;
             return self.copy_until('>');
+        }
+        if self.rest.next_if_eq(&')').is_some() {
+            // No flags at all.
+            self.text.truncate(self.text.len() - "(?".len());
+            return Ok(());
         }
         loop {
             let next = self.rest.next().ok_or("missing argument to repetition operator")?;
@@ -361,6 +375,9 @@ impl<'a> Translation<'a> {
         if ahead.next() != Some(':') || ahead.next() != Some(']') {
             return Ok(false);
         }
+        if !POSIX_CLASSES.contains(&name.trim_start_matches('^')) {
+            return Err("invalid character class range");
+        }
         self.text.push_str(&format!("[:{name}:]"));
         self.rest = ahead;
         Ok(true)
@@ -408,8 +425,29 @@ mod tests {
     #[test]
     fn what_re2_refuses_is_refused() {
         for pattern in [
-            "a**", "*", "|*", "(*)", "a{1001}", "a{2,1}", "(", ")", "a)(b", "[", "[b-a]", r"\8", r"\1",
-            r"\q", "\\", "(?=a)", "(?<=a)", "(?<!a)", "(?x)a", r"\u0061", "(?P=n)", "a{1}{2}",
+            "a**",
+            "*",
+            "|*",
+            "(*)",
+            "a{1001}",
+            "a{2,1}",
+            "(",
+            ")",
+            "a)(b",
+            "[",
+            "[b-a]",
+            r"\8",
+            r"\1",
+            r"\q",
+            "\\",
+            "(?=a)",
+            "(?<=a)",
+            "(?<!a)",
+            "(?x)a",
+            r"\u0061",
+            "(?P=n)",
+            "a{1}{2}",
+            "[[:nope:]]",
         ] {
             assert!(compile(pattern).is_err(), "{pattern} is taken");
         }

@@ -8,7 +8,7 @@ use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::consumer_group_heartbeat_request::TopicPartitions;
 use ottla_types::Uuid;
 
-use super::assignor::{MemberSpec, Spec, java_order};
+use super::assignor::{MemberSpec, Spec};
 use super::group::{self, ConsumerGroup};
 use super::member::ConsumerMember;
 use super::reconcile::Reconciliation;
@@ -271,25 +271,19 @@ impl<'a> Turn<'a> {
         let mut known: BTreeMap<Arc<str>, Option<(Uuid, i32)>> = BTreeMap::new();
         for member in others.chain([new]) {
             let names = self.group.subscription_of(member);
-            let capacity = java_order::copied_capacity(names.len());
-            let subscribed = names.len();
-            let names = java_order::sort(names.into_iter(), capacity, |name| java_order::hash_of_text(name));
-            let ids = names.into_iter().filter_map(|name| {
-                let found = known.entry(Arc::clone(name)).or_insert_with(|| {
+            let names = names.into_iter().map(AsRef::as_ref).collect::<Vec<&str>>().into_iter();
+            let id_of = |name: &str| {
+                let found = known.entry(name.into()).or_insert_with(|| {
                     let topic = self.scene.cluster.by_name(name)?;
                     Some((topic.id, topic.partitions))
                 });
-                *found
-            });
-            let topics: Vec<(Uuid, i32)> = ids.collect();
-            spec.partitions.extend(topics.iter().copied());
-            let target_id = if member.id == new.id { replaced.unwrap_or(&new.id) } else { &member.id };
-            let member_spec = MemberSpec {
-                instance_id: member.instance_id().cloned(),
-                topics: topics.into_iter().map(|(id, _)| id).collect(),
-                subscribed,
-                target: self.group.target_of(target_id).cloned().unwrap_or_default(),
+                let (id, count) = (*found)?;
+                spec.partitions.insert(id, count);
+                Some(id)
             };
+            let target_id = if member.id == new.id { replaced.unwrap_or(&new.id) } else { &member.id };
+            let target = self.group.target_of(target_id).cloned().unwrap_or_default();
+            let member_spec = MemberSpec::new(member.instance_id().cloned(), names, id_of, target);
             spec.members.insert(MemberId::clone(&member.id), member_spec);
         }
         spec

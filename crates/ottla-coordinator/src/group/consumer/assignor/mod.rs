@@ -19,7 +19,7 @@ use crate::group::effect::MemberId;
 
 /// An assignor of this broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Assignor {
+pub enum Assignor {
     /// Spreads partitions evenly and moves few (`UniformAssignor`).
     Uniform,
     /// Gives the same partitions of all topics to the same member (`RangeAssignor`).
@@ -28,7 +28,7 @@ pub(crate) enum Assignor {
 
 impl Assignor {
     /// The assignor with this name.
-    pub(crate) fn named(name: &str) -> Option<Self> {
+    pub fn named(name: &str) -> Option<Self> {
         match name {
             "uniform" => Some(Self::Uniform),
             "range" => Some(Self::Range),
@@ -37,7 +37,7 @@ impl Assignor {
     }
 
     /// Gives every partition of the subscribed topics to one of its subscribers.
-    pub(crate) fn assign(self, spec: &Spec) -> BTreeMap<MemberId, Partitions> {
+    pub fn assign(self, spec: &Spec) -> BTreeMap<MemberId, Partitions> {
         if spec.members.is_empty() {
             return BTreeMap::new();
         }
@@ -51,7 +51,7 @@ impl Assignor {
 
 /// A member with what it subscribes to and what it was to have.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct MemberSpec {
+pub struct MemberSpec {
     pub(crate) instance_id: Option<Arc<str>>,
     /// The topics that exist, in the order in which Kafka visits them.
     pub(crate) topics: Vec<Uuid>,
@@ -60,14 +60,30 @@ pub(crate) struct MemberSpec {
     pub(crate) target: Partitions,
 }
 
+impl MemberSpec {
+    /// A member that subscribes to these topics, in the order of their names, and was to have `target`.
+    pub fn new<'n>(
+        instance_id: Option<Arc<str>>,
+        names: impl ExactSizeIterator<Item = &'n str>,
+        id_of: impl FnMut(&str) -> Option<Uuid>,
+        target: Partitions,
+    ) -> Self {
+        let subscribed = names.len();
+        let capacity = java_order::copied_capacity(subscribed);
+        let names = java_order::sort(names, capacity, |name| java_order::hash_of_text(name));
+        Self { instance_id, topics: names.into_iter().filter_map(id_of).collect(), subscribed, target }
+    }
+}
+
 /// What is to be assigned.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Spec {
-    pub(crate) members: BTreeMap<MemberId, MemberSpec>,
+pub struct Spec {
+    /// The members.
+    pub members: BTreeMap<MemberId, MemberSpec>,
     /// Whether all members subscribe to the same topics.
-    pub(crate) is_homogeneous: bool,
+    pub is_homogeneous: bool,
     /// How many partitions each topic has.
-    pub(crate) partitions: BTreeMap<Uuid, i32>,
+    pub partitions: BTreeMap<Uuid, i32>,
 }
 
 impl Spec {
