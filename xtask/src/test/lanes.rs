@@ -189,10 +189,31 @@ pub(crate) fn java(context: &Context) -> Result<Outcome> {
     );
     let described = tool(GROUPS, &["--describe", "--group", "java-group"])?;
     ensure!(described.contains("java-group"), "{described}");
+    consumer_group(&tool, &count)?;
     ensure!(tool(TOPICS, &["--describe", "--topic", "java"])?.contains("PartitionCount: 2"));
     node.stop()?;
     dump(&jars, &node.dir.join("data"))?;
     Ok(Outcome::Passed)
+}
+
+/// The console consumer and the groups tool with the newer group protocol (KIP-848).
+fn consumer_group(tool: &impl Fn(&str, &[&str]) -> Result<String>, count: &str) -> Result<()> {
+    let newer = ["--group", "java-newer", "--command-property", "group.protocol=consumer"];
+    let args = ["--topic", "java", "--from-beginning", "--timeout-ms", "30000", "--max-messages", count];
+    let read = tool(CONSUMER, &args.into_iter().chain(newer).collect::<Vec<_>>())?;
+    ensure!(read.lines().filter(|line| line.contains(" value ")).count().to_string() == count, "{read}");
+    for (options, expected) in [
+        (&["--describe", "--group", "java-newer"][..], "java-newer"),
+        (&["--describe", "--group", "java-newer", "--state"], "Empty"),
+        (&["--describe", "--group", "java-newer", "--members", "--verbose"], "CURRENT-ASSIGNMENT"),
+        (&["--list", "--type", "consumer"], "java-newer"),
+        (&["--list", "--state"], "Empty"),
+        (&["--delete", "--group", "java-newer"], "successful"),
+    ] {
+        let said = tool(GROUPS, options)?;
+        ensure!(said.contains(expected), "{options:?}: {said}");
+    }
+    Ok(())
 }
 
 pub(crate) fn interchange(context: &Context) -> Result<Outcome> {
