@@ -16,6 +16,7 @@ mod groups;
 mod log_dirs;
 mod malformed;
 mod members;
+mod migration;
 mod offsets;
 mod produce;
 mod quotas;
@@ -48,6 +49,7 @@ const SCRIPTS: &[(&str, Script)] = &[
     ("groups", groups::script),
     ("members", members::script),
     ("consumers", consumers::script),
+    ("migration", migration::script),
     ("quotas", quotas::script),
     ("transactions", transactions::script),
     ("transaction_data", transaction_data::script),
