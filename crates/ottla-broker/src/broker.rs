@@ -137,6 +137,11 @@ impl Broker {
         }
     }
 
+    /// The epoch of this broker's registration; `None` while it has none.
+    pub(crate) fn epoch(&self) -> Option<i64> {
+        self.image().cluster().broker(self.node_id).map(|registered| registered.epoch.value())
+    }
+
     /// The configuration in force.
     pub(crate) fn config(&self) -> Arc<BrokerConfig> {
         self.config.load_full()

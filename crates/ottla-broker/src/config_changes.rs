@@ -81,9 +81,19 @@ pub(crate) fn check_broker(
     }
     let config = broker.config();
     let current = if per_broker { config.broker_props() } else { config.cluster_props() };
-    validate_broker_change(&config, &change(current)?, per_broker)?;
-    Ok(())
+    let new = change(current)?;
+    validate_broker_change(&config, &new, per_broker)?;
+    let is_moved = |key: &&&str| {
+        new.get(**key).is_some_and(|text| config.values().get(key).to_text().as_deref() != Some(text))
+    };
+    match OF_THE_START.iter().find(is_moved) {
+        Some(key) => Err(Refusal::request(format!("{key} can be changed in the server's properties only"))),
+        None => Ok(()),
+    }
 }
+
+/// Keys that Kafka changes at run time by opening and closing listeners; here they are those of the start.
+const OF_THE_START: &[&str] = &["listeners", "listener.security.protocol.map"];
 
 /// Only the broker that is named may be asked about its own configuration.
 pub(crate) fn check_is_this_broker(broker: &Broker, name: &str) -> Result<(), Refusal> {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
+use ottla_config::Values;
 use ottla_metadata::Random;
 use ottla_metadata::controller::{Context, Controller, Decision};
 use ottla_net::Outcome;
@@ -24,7 +25,7 @@ use crate::publisher;
 use crate::request::Request;
 
 /// How often the controller looks after what no request asks for.
-const TICK: Duration = Duration::from_secs(1);
+const TICK_MS: i64 = 1000;
 
 type Job = Box<dyn FnOnce(&mut Runtime) -> Result<(), MetadataLogError> + Send>;
 
@@ -144,11 +145,58 @@ pub(crate) struct Runtime {
     pending: Vec<Pending>,
     /// Set once this broker runs: committed changes are applied to it.
     broker: Option<Arc<Broker>>,
+    elections: Elections,
+    /// When the last [`Runtime::tick`] was.
+    ticked_ms: i64,
+}
+
+/// When the controller looks for partitions that should have another leader.
+#[derive(Debug)]
+struct Elections {
+    /// Partitions not led by their first replica; `None` when that is off.
+    balance: Option<Chore>,
+    /// Partitions that only an unclean election brings back.
+    unclean: Chore,
+}
+
+#[derive(Debug)]
+struct Chore {
+    interval_ms: i64,
+    done_ms: i64,
+}
+
+impl Chore {
+    fn new(interval_ms: i64, now_ms: i64) -> Self {
+        Self { interval_ms, done_ms: now_ms }
+    }
+
+    /// Whether it is time; if `more` is left to do, the next time is at once.
+    fn is_due(&self, now_ms: i64) -> bool {
+        now_ms.saturating_sub(self.done_ms) >= self.interval_ms
+    }
+
+    fn done(&mut self, now_ms: i64, more: bool) {
+        self.done_ms = if more { now_ms.saturating_sub(self.interval_ms) } else { now_ms };
+    }
+}
+
+impl Elections {
+    fn new(values: &Values, now_ms: i64) -> Self {
+        let balance_ms = values.long("leader.imbalance.check.interval.seconds").saturating_mul(1000);
+        let is_balancing = values.boolean("auto.leader.rebalance.enable");
+        Self {
+            balance: is_balancing.then(|| Chore::new(balance_ms, now_ms)),
+            unclean: Chore::new(values.long("unclean.leader.election.interval.ms"), now_ms),
+        }
+    }
 }
 
 impl Runtime {
-    pub(crate) fn new(controller: Controller, log: MetadataLog) -> Self {
+    pub(crate) fn new(controller: Controller, log: MetadataLog, values: &Values) -> Self {
+        let now_ms = clock::now_ms();
         Self {
+            elections: Elections::new(values, now_ms),
+            ticked_ms: now_ms,
             controller,
             log,
             random: Random::new(crate::random::bytes()),
@@ -242,12 +290,32 @@ impl Runtime {
         if let Ok(decision) = self.controller.fence_stale_broker(now_ms) {
             self.append(&decision)?;
         }
+        self.elect(now_ms)?;
         self.log.maintain(now_ms)?;
+        self.ticked_ms = now_ms;
         self.commit()
     }
 
+    /// Gives partitions other leaders when it is time to look for that.
+    fn elect(&mut self, now_ms: i64) -> Result<(), MetadataLogError> {
+        if let Some(chore) = &mut self.elections.balance
+            && chore.is_due(now_ms)
+            && let Ok(decision) = self.controller.balance_leaders()
+        {
+            chore.done(now_ms, decision.reply);
+            self.append(&decision)?;
+        }
+        if self.elections.unclean.is_due(now_ms)
+            && let Ok(decision) = self.controller.elect_unclean_leaders()
+        {
+            self.elections.unclean.done(now_ms, decision.reply);
+            self.append(&decision)?;
+        }
+        Ok(())
+    }
+
     fn turn(&mut self, inbox: &ControllerInbox) -> Result<bool, MetadataLogError> {
-        let mut next = match inbox.0.recv_timeout(TICK) {
+        let mut next = match inbox.0.recv_timeout(Duration::from_millis(TICK_MS.unsigned_abs())) {
             Ok(job) => Some(job),
             Err(RecvTimeoutError::Timeout) => {
                 self.tick()?;
@@ -267,6 +335,10 @@ impl Runtime {
             next = inbox.0.try_recv().ok();
         }
         self.commit()?;
+        // A controller that always has requests has its chores too.
+        if clock::now_ms().saturating_sub(self.ticked_ms) >= TICK_MS {
+            self.tick()?;
+        }
         Ok(go_on)
     }
 

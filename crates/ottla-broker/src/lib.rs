@@ -14,6 +14,7 @@ mod config_changes;
 mod connections;
 mod controller;
 mod coordinators;
+mod cordoned_dirs;
 mod dir_failures;
 mod dispatch;
 mod duties;

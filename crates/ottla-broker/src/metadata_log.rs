@@ -84,7 +84,12 @@ impl MetadataLog {
         now_ms: i64,
     ) -> Result<Self, MetadataLogError> {
         let config = MetadataLogConfig {
-            segment_bytes: u32::try_from(values.int("metadata.log.segment.bytes")).unwrap_or(1 << 30),
+            segment_bytes: u32::try_from(
+                values
+                    .opt_int("internal.metadata.log.segment.bytes")
+                    .unwrap_or_else(|| values.int("metadata.log.segment.bytes")),
+            )
+            .unwrap_or(1 << 30),
             segment_ms: values.long("metadata.log.segment.ms"),
         };
         let (log, report) = open_metadata_log(Arc::clone(&fs), dir, config, now_ms)?;

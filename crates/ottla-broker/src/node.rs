@@ -266,7 +266,10 @@ impl Node {
         for task in self.tasks {
             task.abort();
         }
-        let broker_epoch = leave(&self.broker).await;
+        let broker_epoch = match self.broker.config().values().boolean("controlled.shutdown.enable") {
+            true => leave(&self.broker).await,
+            false => self.broker.epoch(),
+        };
         let (produced, fetched) = self.broker.metrics.totals();
         info!("took {produced} bytes of records and sent {fetched} since the start");
         let (cleanings, read, left) = self.broker.cleaner.totals();
@@ -423,7 +426,7 @@ fn lead(
     }
     let activation = controller.activation(&bootstrap)?;
     info!("leading the metadata quorum in epoch {}", log.epoch());
-    let mut runtime = Runtime::new(controller, log);
+    let mut runtime = Runtime::new(controller, log, config.values());
     runtime.settle(&activation)?;
     Ok(runtime)
 }
@@ -509,10 +512,9 @@ fn register_controller(runtime: &mut Runtime, config: &BrokerConfig) -> anyhow::
 /// What the controller hears of this broker.
 pub(crate) fn heartbeat(broker: &Broker, want_shut_down: bool) -> BrokerHeartbeatRequest {
     let image = broker.image();
-    let epoch = image.cluster().broker(broker.node_id).map_or(-1, |registered| registered.epoch.value());
     BrokerHeartbeatRequest {
         broker_id: broker.node_id.value(),
-        broker_epoch: epoch,
+        broker_epoch: broker.epoch().unwrap_or(-1),
         current_metadata_offset: image.provenance().last_offset.value(),
         want_fence: false,
         want_shut_down,
@@ -524,7 +526,7 @@ pub(crate) fn heartbeat(broker: &Broker, want_shut_down: bool) -> BrokerHeartbea
             .filter(|d| !d.is_online())
             .filter_map(|d| d.id())
             .collect(),
-        ..BrokerHeartbeatRequest::default()
+        cordoned_log_dirs: crate::cordoned_dirs::to_report(broker),
     }
 }
 

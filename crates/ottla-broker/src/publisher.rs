@@ -14,6 +14,7 @@ use ottla_types::{TopicPartition, Uuid};
 use tracing::{error, info};
 
 use crate::broker::{Broker, props};
+use crate::cordoned_dirs;
 use crate::internal_topics::{CONSUMER_OFFSETS, TRANSACTION_STATE};
 use crate::transactions::Transactions;
 
@@ -57,6 +58,7 @@ pub(crate) fn publish(broker: &Arc<Broker>, delta: &MetadataDelta) {
     }
     if brokers_changed {
         broker.reload_config(image);
+        cordoned_dirs::apply(broker);
         broker.cleaner.reconfigure(broker);
     }
     if brokers_changed || !topics_changed.is_empty() {
@@ -116,6 +118,7 @@ pub(crate) fn publish_first(broker: &Arc<Broker>, image: &MetadataImage) {
         lead(broker, local);
     }
     broker.groups.cluster_changed(&[], true);
+    broker.replicas.dirs().set_cordoned(cordoned_dirs::cordoned(broker));
     report_recovered(broker, &led);
     report_directories(broker, &led);
 }

@@ -209,6 +209,7 @@ pub fn validate_broker_change(
         let key = find(Scope::Broker, listener_key(name).unwrap_or(name));
         if let Some(key) = key.filter(|key| key.update != Update::ReadOnly) {
             key.parse(value).map_err(ConfigError::into_request)?;
+            check_no_twins(key, value)?;
         }
     }
     if !per_broker {
@@ -222,7 +223,56 @@ pub fn validate_broker_change(
     } else {
         config.with_dynamic(new, config.broker_props())
     };
-    changed.map(|_| ()).map_err(|mut errors| errors.swap_remove(0).into_request())
+    let (changed, _) = changed.map_err(|mut errors| errors.swap_remove(0).into_request())?;
+    check_thread_counts(config, &changed)
+}
+
+/// Lists that may hold each value once: a file with a value twice is read as if it stood there once, a change is refused.
+fn check_no_twins(key: &crate::ConfigKey, value: &str) -> Result<(), ConfigError> {
+    let values: Vec<&str> = value.split(',').map(str::trim).collect();
+    let has_twins = values.iter().enumerate().any(|(index, value)| values[..index].contains(value));
+    if has_twins && key.kind == Kind::List && key.rule.is_set() {
+        return Err(ConfigError::request(format!(
+            "Configuration '{}' values must not be duplicated.",
+            key.name
+        )));
+    }
+    Ok(())
+}
+
+/// Numbers of threads, which change by at most a factor of two at a time (`DynamicThreadPool`, `SocketServer`, `LogCleaner`).
+/// They mean nothing here, but a change that Kafka refuses must not be kept for the day when it reads this directory.
+const THREAD_COUNTS: &[&str] = &[
+    "num.io.threads",
+    "num.replica.fetchers",
+    "num.recovery.threads.per.data.dir",
+    "background.threads",
+    "num.network.threads",
+    "log.cleaner.threads",
+];
+
+fn check_thread_counts(old: &BrokerConfig, new: &BrokerConfig) -> Result<(), ConfigError> {
+    for name in THREAD_COUNTS {
+        let (old, new) = (old.values().int(name), new.values().int(name));
+        if new == old {
+            continue;
+        }
+        let refuse = |why: String| {
+            Err(ConfigError::request(format!(
+                "Dynamic thread count update validation failed for {name}={new}, {why}"
+            )))
+        };
+        if new <= 0 {
+            return refuse("value should be at least 1".to_owned());
+        }
+        if new < old / 2 {
+            return refuse(format!("value should be at least half the current value {old}"));
+        }
+        if new > old.saturating_mul(2) {
+            return refuse(format!("value should not be greater than double the current value {old}"));
+        }
+    }
+    Ok(())
 }
 
 /// Keys that may be set in the dynamic properties of the cluster or of a broker (`DynamicBrokerConfig.ALL_DYNAMIC_CONFIGS`).

@@ -50,6 +50,19 @@ pub enum Rule {
 }
 
 impl Rule {
+    /// Whether the value is a list in which each element may stand once.
+    pub(crate) const fn is_set(self) -> bool {
+        matches!(
+            self,
+            Self::ListOf(_)
+                | Self::NonEmptyListOf(_)
+                | Self::UniqueList
+                | Self::NullableUniqueList
+                | Self::NonEmptyUniqueList
+                | Self::NullableNonEmptyUniqueList
+        )
+    }
+
     /// Checks a parsed value; hands it back, without repeated elements where Kafka drops them.
     ///
     /// # Errors

@@ -352,9 +352,9 @@ impl TopicAppend<'_> {
         };
         let partition = self.broker.hosted_partition(topic_id, index)?;
         let settings = partition.settings();
-        if self.acks == -1
-            && i32::try_from(metadata.isr.len()).is_ok_and(|isr| isr < settings.min_insync_replicas)
-        {
+        // More replicas than there are cannot be in sync (`Partition.effectiveMinIsr`).
+        let wanted = usize::try_from(settings.min_insync_replicas).unwrap_or(0).min(metadata.replicas.len());
+        if self.acks == -1 && metadata.isr.len() < wanted {
             return Err(ErrorCode::NotEnoughReplicas.into());
         }
         let version = self.request.api_version;

@@ -11,6 +11,7 @@ mod compaction;
 mod compare;
 mod configs;
 mod consumers;
+mod dynamic;
 mod fetch;
 mod groups;
 mod log_dirs;
@@ -56,6 +57,7 @@ const SCRIPTS: &[(&str, Script)] = &[
     ("telemetry", telemetry::script),
     ("malformed", malformed::script),
     ("security", security::script),
+    ("dynamic", dynamic::script),
     ("admin", admin::script),
 ];
 

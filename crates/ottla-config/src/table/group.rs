@@ -3,13 +3,13 @@
 use super::area;
 
 area! { Group "Groups"
-    "consumer.assignment.interval.ms": Int "1000", AtLeast(0), Medium, Always, Later,
+    "consumer.assignment.interval.ms": Int "1000", AtLeast(0), Medium, Always, Yes,
         "Shortest time between two new assignments of this consumer group.";
     "consumer.assignor.offload.enable" [internal]: Boolean "true", Any, Medium, Always, Later,
         "Compute assignments of this consumer group off the coordinator's own thread.";
-    "consumer.heartbeat.interval.ms": Int "5000", AtLeast(1), Medium, Always, Later,
+    "consumer.heartbeat.interval.ms": Int "5000", AtLeast(1), Medium, Always, Yes,
         "Heartbeat interval told to members of this consumer group.";
-    "consumer.session.timeout.ms": Int "45000", AtLeast(1), Medium, Always, Later,
+    "consumer.session.timeout.ms": Int "45000", AtLeast(1), Medium, Always, Yes,
         "A member of this consumer group that is silent this long is removed.";
     "errors.deadletterqueue.copy.record.enable": Boolean "false", Any, Medium, Always, Later,
         "Copy the whole record to the dead-letter queue instead of only a note about it.";

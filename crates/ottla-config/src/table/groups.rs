@@ -3,33 +3,33 @@
 use super::area;
 
 area! { Broker "Groups and offsets"
-    "group.consumer.assignment.interval.ms": Int "1000", AtLeast(0), Medium, ClusterWide, Later,
+    "group.consumer.assignment.interval.ms": Int "1000", AtLeast(0), Medium, ClusterWide, Yes,
         "Shortest time between two new assignments of a consumer group.";
     "group.consumer.assignor.offload.enable" [internal]: Boolean "true", Any, Medium, ClusterWide, Later,
         "Compute assignments of consumer groups off the coordinator's own thread.";
-    "group.consumer.assignors": List "uniform,range", NonEmptyUniqueList, Medium, ReadOnly, Later,
+    "group.consumer.assignors": List "uniform,range", NonEmptyUniqueList, Medium, ReadOnly, Yes,
         "Assignors for consumer groups, by short name or class; the first is the default.";
-    "group.consumer.heartbeat.interval.ms": Int "5000", AtLeast(1), Medium, ReadOnly, Later,
+    "group.consumer.heartbeat.interval.ms": Int "5000", AtLeast(1), Medium, ReadOnly, Yes,
         "Heartbeat interval told to members of consumer groups.";
-    "group.consumer.max.assignment.interval.ms": Int "15000", AtLeast(0), Medium, ReadOnly, Later,
+    "group.consumer.max.assignment.interval.ms": Int "15000", AtLeast(0), Medium, ReadOnly, Yes,
         "Upper bound for a consumer group's own assignment interval.";
-    "group.consumer.max.heartbeat.interval.ms": Int "15000", AtLeast(1), Medium, ReadOnly, Later,
+    "group.consumer.max.heartbeat.interval.ms": Int "15000", AtLeast(1), Medium, ReadOnly, Yes,
         "Upper bound for a consumer group's own heartbeat interval.";
-    "group.consumer.max.session.timeout.ms": Int "60000", AtLeast(1), Medium, ReadOnly, Later,
+    "group.consumer.max.session.timeout.ms": Int "60000", AtLeast(1), Medium, ReadOnly, Yes,
         "Upper bound for a consumer group's own session timeout.";
-    "group.consumer.max.size": Int "2147483647", AtLeast(1), Medium, ReadOnly, Later,
+    "group.consumer.max.size": Int "2147483647", AtLeast(1), Medium, ReadOnly, Yes,
         "Most members in a consumer group.";
-    "group.consumer.migration.policy": String "bidirectional", OneOfIgnoreCase(&["DISABLED", "DOWNGRADE", "UPGRADE", "BIDIRECTIONAL"]), Medium, ReadOnly, Later,
+    "group.consumer.migration.policy": String "bidirectional", OneOfIgnoreCase(&["DISABLED", "DOWNGRADE", "UPGRADE", "BIDIRECTIONAL"]), Medium, ReadOnly, Yes,
         "Whether groups may change online between the classic and the consumer protocol, and in which direction.";
-    "group.consumer.min.assignment.interval.ms": Int "0", AtLeast(0), Medium, ReadOnly, Later,
+    "group.consumer.min.assignment.interval.ms": Int "0", AtLeast(0), Medium, ReadOnly, Yes,
         "Lower bound for a consumer group's own assignment interval.";
-    "group.consumer.min.heartbeat.interval.ms": Int "5000", AtLeast(1), Medium, ReadOnly, Later,
+    "group.consumer.min.heartbeat.interval.ms": Int "5000", AtLeast(1), Medium, ReadOnly, Yes,
         "Lower bound for a consumer group's own heartbeat interval.";
-    "group.consumer.min.session.timeout.ms": Int "45000", AtLeast(1), Medium, ReadOnly, Later,
+    "group.consumer.min.session.timeout.ms": Int "45000", AtLeast(1), Medium, ReadOnly, Yes,
         "Lower bound for a consumer group's own session timeout.";
-    "group.consumer.regex.refresh.interval.ms" [internal]: Int "600000", AtLeast(10000), Medium, ReadOnly, Later,
+    "group.consumer.regex.refresh.interval.ms" [internal]: Int "600000", AtLeast(10000), Medium, ReadOnly, Yes,
         "How often regular-expression subscriptions are matched against the topics again.";
-    "group.consumer.session.timeout.ms": Int "45000", AtLeast(1), Medium, ReadOnly, Later,
+    "group.consumer.session.timeout.ms": Int "45000", AtLeast(1), Medium, ReadOnly, Yes,
         "A member of a consumer group that is silent this long is removed.";
     "group.coordinator.append.linger.ms": Int "-1", AtLeast(-1), Medium, ReadOnly, Later,
         "How long the coordinator gathers records before it writes them; -1 adapts to the load.";
@@ -37,7 +37,7 @@ area! { Broker "Groups and offsets"
         "Threads for offloaded assignments. Tasks here share the runtime's threads.";
     "group.coordinator.cached.buffer.max.bytes": Int "1048588", AtLeast(524288), Medium, ClusterWide, Later,
         "Largest write buffer that a coordinator keeps for reuse.";
-    "group.coordinator.rebalance.protocols": List "classic,consumer,streams", NonEmptyListOf(&["consumer", "classic", "share", "streams"]), Medium, ReadOnly, Later,
+    "group.coordinator.rebalance.protocols": List "classic,consumer,streams", NonEmptyListOf(&["consumer", "classic", "share", "streams"]), Medium, ReadOnly, Yes,
         "Group protocols that are switched on. Deprecated in Kafka in favour of feature versions.";
     "group.coordinator.threads": Int "4", AtLeast(1), High, ReadOnly, Nothing,
         "Coordinator threads. Coordinators here share the runtime's threads.";

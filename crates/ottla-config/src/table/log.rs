@@ -15,7 +15,7 @@ area! { Broker "Log"
         "Codec in which batches are stored; `producer` leaves them as they came.";
     "compression.zstd.level": Int "3", Between(-131072, 22), Medium, ClusterWide, Yes,
         "Effort of zstd when the broker has to compress; negative levels trade size for speed.";
-    "cordoned.log.dirs": List "", NullableUniqueList, Medium, PerBroker, Later,
+    "cordoned.log.dirs": List "", NullableUniqueList, Medium, PerBroker, Yes,
         "Log directories that receive no new partitions; `*` means all of them.";
     "create.topic.policy.class.name": Class null, Any, Low, ReadOnly, Nothing,
         "Java class that may refuse new topics. Java plug-ins cannot be loaded here.";
@@ -47,8 +47,8 @@ area! { Broker "Log"
         "What happens to old data: `delete`, `compact`, both, or (empty) nothing.";
     "log.dir": List "/tmp/kafka-logs", NonEmptyUniqueList, High, ReadOnly, Yes,
         "Directory of the logs, used when `log.dirs` is not set.";
-    "log.dir.failure.timeout.ms": Long "30000", AtLeast(1), Low, ReadOnly, Later,
-        "How long a broker that cannot report a failed log directory to the controller keeps running.";
+    "log.dir.failure.timeout.ms": Long "30000", AtLeast(1), Low, ReadOnly, Nothing,
+        "How long a broker that cannot report a failed log directory to the controller keeps running. The controller is in the same process.";
     "log.dirs": List null, NullableNonEmptyUniqueList, High, ReadOnly, Yes,
         "Directories of the logs, one per disk, separated by commas.";
     "log.durability.policy" [own]: String "sync", OneOf(&["sync", "page-cache"]), High, ClusterWide, Yes,
@@ -67,7 +67,7 @@ area! { Broker "Log"
         "Bytes appended between two entries of the offset index and time index.";
     "log.index.size.max.bytes": Int "10485760", AtLeast(4), Medium, ClusterWide, Yes,
         "Largest size of an offset index file.";
-    "log.initial.task.delay.ms" [internal]: Long "30000", AtLeast(0), Low, ReadOnly, Later,
+    "log.initial.task.delay.ms" [internal]: Long "30000", AtLeast(0), Low, ReadOnly, Yes,
         "Pause after start before the first retention, flush and checkpoint runs.";
     "log.message.timestamp.after.max.ms": Long "3600000", AtLeast(0), Medium, ClusterWide, Yes,
         "How far a producer's timestamp may lie ahead of the broker's clock.";

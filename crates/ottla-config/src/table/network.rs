@@ -27,8 +27,8 @@ area! { Broker "Network"
         "Network threads per listener. The runtime sizes itself by the cores.";
     "queued.max.request.bytes": Long "-1", Any, Medium, ReadOnly, Yes,
         "Bytes of requests that may wait before no more are read; -1 is no limit.";
-    "queued.max.requests": Int "500", AtLeast(1), High, ReadOnly, Later,
-        "Requests that may wait before no more are read.";
+    "queued.max.requests": Int "500", AtLeast(1), High, ReadOnly, Nothing,
+        "Requests that may wait before no more are read. There is no queue here: a connection's requests are handled as they are read, within `queued.max.request.bytes`.";
     "socket.listen.backlog.size": Int "50", AtLeast(1), Medium, ReadOnly, Yes,
         "Connections that may wait to be accepted.";
     "socket.receive.buffer.bytes": Int "102400", Any, High, ReadOnly, Yes,

@@ -9,12 +9,12 @@ area! { Broker "Nodes, quorum and metadata"
         "After this time without a heartbeat the controller fences a broker.";
     "controller.listener.names": List required, NonEmptyUniqueList, High, ReadOnly, Yes,
         "Names of the controllers' listeners; a broker uses the first one.";
-    "controller.performance.always.log.threshold.ms" [internal]: Long "2000", AtLeast(0), Medium, ReadOnly, Later,
-        "A controller event that takes longer is always logged.";
-    "controller.performance.sample.period.ms" [internal]: Long "60000", AtLeast(100), Medium, ReadOnly, Later,
-        "How often the controller logs the slowest of its events.";
-    "controller.quorum.append.linger.ms": Int "25", AtLeast(0), Medium, ReadOnly, Later,
-        "How long the quorum leader gathers records before it writes them.";
+    "controller.performance.always.log.threshold.ms" [internal]: Long "2000", AtLeast(0), Medium, ReadOnly, Nothing,
+        "A controller event that takes longer is always logged. There is no queue of such events here.";
+    "controller.performance.sample.period.ms" [internal]: Long "60000", AtLeast(100), Medium, ReadOnly, Nothing,
+        "How often the controller logs the slowest of its events. There is no queue of such events here.";
+    "controller.quorum.append.linger.ms": Int "25", AtLeast(0), Medium, ReadOnly, Nothing,
+        "How long the quorum leader gathers records before it writes them. Requests that wait here are written together without a pause.";
     "controller.quorum.auto.join.enable": Boolean "false", Any, Low, ReadOnly, Later,
         "Let a controller add itself to the voters.";
     "controller.quorum.bootstrap.servers": List "", BootstrapServers, High, ReadOnly, Yes,
@@ -37,7 +37,7 @@ area! { Broker "Nodes, quorum and metadata"
         "A fixed set of voters as `id@host:port`; leave it unset when the voters are kept in the metadata log.";
     "initial.broker.registration.timeout.ms": Int "60000", Any, Medium, ReadOnly, Later,
         "How long a starting broker tries to register before the process exits.";
-    "internal.metadata.log.segment.bytes" [internal]: Int null, Any, Low, ReadOnly, Later,
+    "internal.metadata.log.segment.bytes" [internal]: Int null, Any, Low, ReadOnly, Yes,
         "Segment size of the metadata log without a lower bound, for tests.";
     "internal.metadata.max.batch.size.in.bytes" [internal]: Int "8388608", Any, Low, ReadOnly, Later,
         "Largest batch in the metadata log, for tests.";
@@ -51,8 +51,8 @@ area! { Broker "Nodes, quorum and metadata"
         "Segment size of the metadata log.";
     "metadata.log.segment.ms": Long "604800000", Any, High, ReadOnly, Yes,
         "Age at which a segment of the metadata log is closed.";
-    "metadata.max.idle.interval.ms": Int "500", AtLeast(0), Low, ReadOnly, Later,
-        "How often the quorum leader writes an empty record while nothing happens; 0 turns this off.";
+    "metadata.max.idle.interval.ms": Int "500", AtLeast(0), Low, ReadOnly, Nothing,
+        "How often the quorum leader writes an empty record while nothing happens. A quorum of one has no observers that wait for it, so none are written.";
     "metadata.max.retention.bytes": Long "104857600", Any, High, ReadOnly, Yes,
         "Size of metadata log and snapshots above which the oldest are deleted.";
     "metadata.max.retention.ms": Long "604800000", Any, High, ReadOnly, Yes,

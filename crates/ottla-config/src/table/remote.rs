@@ -52,7 +52,7 @@ area! { Broker "Tiered storage"
     "remote.log.metadata.manager.class.name": String "org.apache.kafka.server.log.remote.metadata.storage.TopicBasedRemoteLogMetadataManager", NonEmpty, Medium, ReadOnly, Nothing,
         "Java class that keeps the metadata of remote segments. Java plug-ins cannot be loaded here.";
     "remote.log.metadata.manager.class.path": String null, Any, Medium, ReadOnly, Nothing,
-        "Class path of that class.";
+        "Class path of that class. Java classes cannot be loaded here.";
     "remote.log.metadata.manager.impl.prefix": String "rlmm.config.", NonEmpty, Medium, ReadOnly, Later,
         "Prefix of the keys that are passed to the remote metadata manager.";
     "remote.log.metadata.manager.listener.name": String null, NonEmpty, Medium, ReadOnly, Later,
@@ -64,7 +64,7 @@ area! { Broker "Tiered storage"
     "remote.log.storage.manager.class.name": String null, NonEmpty, Medium, ReadOnly, Nothing,
         "Java class of the remote store. Java plug-ins cannot be loaded here.";
     "remote.log.storage.manager.class.path": String null, Any, Medium, ReadOnly, Nothing,
-        "Class path of that class.";
+        "Class path of that class. Java classes cannot be loaded here.";
     "remote.log.storage.manager.impl.prefix": String "rsm.config.", NonEmpty, Medium, ReadOnly, Later,
         "Prefix of the keys that are passed to the remote store.";
     "remote.log.storage.system.enable": Boolean "false", Any, Medium, ReadOnly, Later,

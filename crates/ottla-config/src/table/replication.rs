@@ -3,7 +3,7 @@
 use super::area;
 
 area! { Broker "Replication"
-    "auto.leader.rebalance.enable": Boolean "true", Any, High, ReadOnly, Later,
+    "auto.leader.rebalance.enable": Boolean "true", Any, High, ReadOnly, Yes,
         "Let the controller bring leadership back to preferred replicas by itself.";
     "controller.socket.timeout.ms": Int "30000", Any, Medium, ReadOnly, Later,
         "How long a broker waits for the answer of the controller.";
@@ -13,7 +13,7 @@ area! { Broker "Replication"
         "Let an empty follower of a tiered topic begin after the offsets that are already in remote storage.";
     "inter.broker.listener.name": String null, Any, Medium, ReadOnly, Yes,
         "Listener for traffic between brokers; unset, the one named like `security.inter.broker.protocol`.";
-    "leader.imbalance.check.interval.seconds": Long "300", AtLeast(1), High, ReadOnly, Later,
+    "leader.imbalance.check.interval.seconds": Long "300", AtLeast(1), High, ReadOnly, Yes,
         "How often the controller looks for partitions not led by their preferred replica.";
     "num.replica.alter.log.dirs.threads": Int null, Any, High, ReadOnly, Later,
         "Threads that move replicas between log directories; unset, one per directory.";
@@ -43,6 +43,6 @@ area! { Broker "Replication"
         "Security protocol between brokers, unless `inter.broker.listener.name` is set.";
     "unclean.leader.election.enable": Boolean "false", Any, High, ClusterWide, Yes,
         "Let a replica outside the ISR lead when no other is left, at the price of lost records.";
-    "unclean.leader.election.interval.ms" [internal]: Long "300000", AtLeast(1), Medium, ReadOnly, Later,
+    "unclean.leader.election.interval.ms" [internal]: Long "300000", AtLeast(1), Medium, ReadOnly, Yes,
         "How often the controller looks for partitions that only an unclean election can bring back.";
 }

@@ -22,17 +22,17 @@ area! { Broker "Security"
     "sasl.jaas.config": Password null, Any, Medium, PerBroker, Later,
         "Login module and options of a listener and mechanism, in JAAS syntax.";
     "sasl.kerberos.kinit.cmd": String "/usr/bin/kinit", Any, Medium, PerBroker, Nothing,
-        "Path of `kinit`.";
+        "Path of `kinit`. There is no Kerberos here.";
     "sasl.kerberos.min.time.before.relogin": Long "60000", Any, Medium, PerBroker, Nothing,
-        "Shortest time between two Kerberos logins.";
+        "Shortest time between two Kerberos logins. There is no Kerberos here.";
     "sasl.kerberos.principal.to.local.rules": List "DEFAULT", UniqueList, Medium, PerBroker, Later,
         "Rules that shorten a Kerberos principal to a user name.";
     "sasl.kerberos.service.name": String null, Any, Medium, PerBroker, Later,
         "Kerberos service name of the brokers.";
     "sasl.kerberos.ticket.renew.jitter": Double "0.05", Any, Medium, PerBroker, Nothing,
-        "Random part of the ticket renewal time.";
+        "Random part of the ticket renewal time. There is no Kerberos here.";
     "sasl.kerberos.ticket.renew.window.factor": Double "0.8", Any, Medium, PerBroker, Nothing,
-        "Part of a ticket's life after which it is renewed.";
+        "Part of a ticket's life after which it is renewed. There is no Kerberos here.";
     "sasl.login.callback.handler.class": Class null, Any, Medium, ReadOnly, Nothing,
         "Java class for login callbacks.";
     "sasl.login.class": Class null, Any, Medium, ReadOnly, Nothing,

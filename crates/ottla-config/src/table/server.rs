@@ -13,12 +13,12 @@ area! { Broker "Server"
         "Rack or zone of this broker, for replica placement and for reading from the nearest replica.";
     "config.providers": List "", UniqueList, Low, ClusterWide, Nothing,
         "Java classes that look up `${provider:path:key}` values. Java plug-ins cannot be loaded here.";
-    "controlled.shutdown.enable": Boolean "true", Any, Medium, ReadOnly, Later,
+    "controlled.shutdown.enable": Boolean "true", Any, Medium, ReadOnly, Yes,
         "Hand leadership over before stopping.";
     "delete.records.purgatory.purge.interval.requests": Int "1", Any, Medium, ReadOnly, Nothing,
         "Clean-up period of a Java wait queue that does not exist here.";
-    "early.start.listeners": List null, NullableUniqueList, High, ReadOnly, Later,
-        "Listeners that open before metadata and authoriser are ready; unset, the controller listeners.";
+    "early.start.listeners": List null, NullableUniqueList, High, ReadOnly, Nothing,
+        "Listeners that open before metadata and authoriser are ready. A start here takes no authoriser's time, and all listeners open together.";
     "fetch.max.bytes": Int "57671680", AtLeast(1024), Medium, ReadOnly, Yes,
         "Most bytes in the answer to one fetch request.";
     "fetch.purgatory.purge.interval.requests": Int "1000", Any, Medium, ReadOnly, Nothing,
@@ -33,7 +33,7 @@ area! { Broker "Server"
         "`host:port` of an HTTP listener with /metrics for Prometheus, /healthz and /readyz; unset, there is none. It asks nobody who they are.";
     "producer.purgatory.purge.interval.requests": Int "1000", Any, Medium, ReadOnly, Nothing,
         "Clean-up period of a Java wait queue that does not exist here.";
-    "request.timeout.ms": Int "30000", Any, High, ReadOnly, Later,
+    "request.timeout.ms": Int "30000", Any, High, ReadOnly, Yes,
         "How long this node waits for the answer to a request of its own.";
     "security.providers": String null, Any, Low, ReadOnly, Nothing,
         "Java security providers. They have no meaning here.";
