@@ -19,6 +19,7 @@ use crate::controller::ControllerHandle;
 use crate::fetch_session::FetchSessions;
 use crate::groups::Groups;
 use crate::metrics::Metrics;
+use crate::moves::Moves;
 use crate::partition::Partition;
 use crate::producer_ids::ProducerIds;
 use crate::quotas::{MutationQuota, Quotas};
@@ -48,6 +49,8 @@ pub(crate) struct Broker {
     partitions: RwLock<HashMap<PartitionKey, Arc<Partition>>>,
     /// The log directories behind the partitions.
     pub(crate) replicas: Replicas,
+    /// Moves between log directories.
+    pub(crate) moves: Moves,
     /// Compaction.
     pub(crate) cleaner: LogCleaner,
     pub(crate) controller: ControllerHandle,
@@ -88,6 +91,7 @@ impl Broker {
             image: ArcSwap::from_pointee(MetadataImage::default()),
             partitions: RwLock::default(),
             replicas,
+            moves: Moves::default(),
             cleaner: LogCleaner::new(values),
             controller,
             groups: Groups::new(&config),
@@ -178,7 +182,7 @@ impl Broker {
     pub(crate) fn hosted_partition(&self, topic_id: Uuid, index: i32) -> Result<Arc<Partition>, ErrorCode> {
         match self.partition(topic_id, index) {
             None => Err(ErrorCode::NotLeaderOrFollower),
-            Some(partition) if !partition.dir.is_online() => Err(ErrorCode::KafkaStorageError),
+            Some(partition) if !partition.dir().is_online() => Err(ErrorCode::KafkaStorageError),
             Some(partition) => Ok(partition),
         }
     }

@@ -60,7 +60,7 @@ fn take_out_of_service(broker: &Arc<Broker>, dir: &Arc<LogDir>) {
     let reason = dir.offline_reason().unwrap_or("it failed").to_owned();
     let mut count = 0;
     for partition in broker.partitions() {
-        if partition.dir.path() != dir.path() {
+        if partition.dir().path() != dir.path() {
             continue;
         }
         count += 1;

@@ -46,6 +46,7 @@ const TABLE: &[(ApiKey, Handler)] = &[
     (ApiKey::DeleteAcls, h::delete_acls::handle),
     (ApiKey::DescribeConfigs, h::describe_configs::handle),
     (ApiKey::AlterConfigs, h::alter_configs::handle),
+    (ApiKey::AlterReplicaLogDirs, h::alter_replica_log_dirs::handle),
     (ApiKey::DescribeLogDirs, h::describe_log_dirs::handle),
     (ApiKey::SaslAuthenticate, h::sasl_authenticate::handle),
     (ApiKey::CreatePartitions, h::create_partitions::handle),

@@ -85,25 +85,31 @@ impl Flusher {
 
     fn flush(&self, partition: &Arc<Partition>) {
         // A ticket writes by path: the directory must keep its name until it is done.
-        let _names = partition.dir.hold_names();
-        let begun = partition.with(|replica| replica.begin_flush(clock::now_ms()));
+        let home = partition.dir();
+        let _names = home.hold_names();
+        if !Arc::ptr_eq(&home, &partition.dir()) {
+            // It has just moved, to where another flusher is at home.
+            partition.queue_flush();
+            return;
+        }
+        let begun = partition.with_unless_away(|replica| replica.begin_flush(clock::now_ms()));
         let released = match begun {
             None => return,
             Some(Ok(Some(ticket))) => {
                 let begin = Instant::now();
                 let outcome = ticket.sync(self.fs.as_ref());
                 self.latencies.record(begin.elapsed());
-                partition.with(|replica| replica.complete_flush(outcome))
+                partition.with_unless_away(|replica| replica.complete_flush(outcome))
             }
             // Nothing left to sync; the high watermark may still have to move.
-            Some(Ok(None)) => partition.with(|replica| Ok(replica.advance())),
+            Some(Ok(None)) => partition.with_unless_away(|replica| Ok(replica.advance())),
             Some(Err(failure)) => Some(Err(failure)),
         };
         match released {
             None => {}
             Some(Ok(released)) => wake_all(released),
             Some(Err((failure, released))) => {
-                let offline = partition.dir.failed(&failure);
+                let offline = partition.dir().failed(&failure);
                 error!(partition = %partition.id, "{offline}; its partitions take no more writes until the broker is restarted");
                 wake_all(released);
             }

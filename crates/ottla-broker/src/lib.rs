@@ -29,6 +29,7 @@ mod internal_topics;
 mod load_notes;
 mod metadata_log;
 mod metrics;
+mod moves;
 mod node;
 mod partition;
 mod principal;

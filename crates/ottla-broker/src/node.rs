@@ -213,6 +213,7 @@ impl Node {
         let mut tasks = duties::start(&broker);
         tasks.push(dir_failures::watch(&broker, move || failure_of_dirs.tell()));
         broker.cleaner.start(&broker);
+        broker.moves.start(&broker);
         let stats = listeners
             .iter()
             .zip(&described)

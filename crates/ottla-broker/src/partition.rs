@@ -2,17 +2,39 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use ottla_replica::Replica;
-use ottla_storage::dir::LogDir;
-use ottla_types::{TopicPartition, Uuid};
+use ottla_storage::dir::{LogDir, PlacedLog};
+use ottla_types::{Offset, TopicPartition, Uuid};
 
 use crate::flusher::Flusher;
 use crate::metrics::Traffic;
 use crate::settings::TopicSettings;
 use crate::waiter::{Waiter, wake_all};
+
+/// A log directory with its flusher.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) dir: Arc<LogDir>,
+    pub(crate) flusher: Arc<Flusher>,
+}
+
+/// How far a move to another directory is.
+#[derive(Clone, Debug)]
+pub(crate) struct Future {
+    pub(crate) dir: Arc<LogDir>,
+    size_bytes: u64,
+    end: Offset,
+}
+
+impl Future {
+    pub(crate) fn of(placed: &PlacedLog) -> Self {
+        let log = &placed.log;
+        Self { dir: Arc::clone(&placed.dir), size_bytes: log.size_bytes(), end: log.log_end_offset() }
+    }
+}
 
 /// A partition with a replica on this broker.
 pub(crate) struct Partition {
@@ -20,13 +42,18 @@ pub(crate) struct Partition {
     pub(crate) id: TopicPartition,
     /// The topic's id: a topic that is deleted and created again is another one.
     pub(crate) topic_id: Uuid,
-    /// Its log directory.
-    pub(crate) dir: Arc<LogDir>,
     /// What it moved for clients.
     pub(crate) traffic: Traffic,
+    place: ArcSwap<Place>,
+    /// The target of a move between directories.
+    future: Mutex<Option<Future>>,
+    /// Set while the replica is out for a moment ([`Partition::take_if`]), and told when it is back.
+    is_away: AtomicBool,
+    returned: Condvar,
+    /// Set when the replica is taken away for good.
+    is_closed: AtomicBool,
     settings: ArcSwap<TopicSettings>,
     replica: Mutex<Option<Replica<Waiter>>>,
-    flusher: Arc<Flusher>,
     is_queued: AtomicBool,
     /// Log end when [`Partition::settle_if_idle`] last looked.
     seen_end: AtomicI64,
@@ -36,22 +63,86 @@ impl Partition {
     pub(crate) fn new(
         id: TopicPartition,
         topic_id: Uuid,
-        dir: Arc<LogDir>,
+        place: Place,
         settings: TopicSettings,
         replica: Replica<Waiter>,
-        flusher: Arc<Flusher>,
     ) -> Arc<Self> {
         Arc::new(Self {
             id,
             topic_id,
-            dir,
             traffic: Traffic::default(),
+            place: ArcSwap::from_pointee(place),
+            future: Mutex::default(),
+            is_away: AtomicBool::new(false),
+            returned: Condvar::new(),
+            is_closed: AtomicBool::new(false),
             settings: ArcSwap::from_pointee(settings),
             replica: Mutex::new(Some(replica)),
-            flusher,
             is_queued: AtomicBool::new(false),
             seen_end: AtomicI64::new(-1),
         })
+    }
+
+    /// Its log directory.
+    pub(crate) fn dir(&self) -> Arc<LogDir> {
+        Arc::clone(&self.place.load().dir)
+    }
+
+    /// The move to another directory that is under way.
+    pub(crate) fn future(&self) -> Option<Future> {
+        self.future.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_future(&self, future: Option<Future>) {
+        *self.future.lock().unwrap_or_else(PoisonError::into_inner) = future;
+    }
+
+    /// Takes the replica out for a moment, if `is_moment`; to be given back with [`Partition::put_back`].
+    pub(crate) fn take_if(
+        &self,
+        is_moment: impl FnOnce(&Replica<Waiter>) -> bool,
+    ) -> Option<Replica<Waiter>> {
+        let mut guard = self.lock();
+        if !guard.as_ref().is_some_and(is_moment) {
+            return None;
+        }
+        self.is_away.store(true, Ordering::Release);
+        guard.take()
+    }
+
+    /// Puts the replica back, perhaps in another place; gives it to the caller when the partition was closed meanwhile.
+    pub(crate) fn put_back(&self, replica: Replica<Waiter>, place: Option<Place>) -> Option<Replica<Waiter>> {
+        let mut guard = self.lock();
+        if let Some(place) = place {
+            self.place.store(Arc::new(place));
+        }
+        self.is_away.store(false, Ordering::Release);
+        let refused = if self.is_closed.load(Ordering::Acquire) {
+            Some(replica)
+        } else {
+            *guard = Some(replica);
+            None
+        };
+        drop(guard);
+        self.returned.notify_all();
+        refused
+    }
+
+    /// The replica will not come back.
+    pub(crate) fn give_up(&self) {
+        let guard = self.lock();
+        self.is_away.store(false, Ordering::Release);
+        drop(guard);
+        self.returned.notify_all();
+    }
+
+    /// The lock, with the replica if it is anywhere.
+    fn lock_present(&self) -> MutexGuard<'_, Option<Replica<Waiter>>> {
+        let mut guard = self.lock();
+        while guard.is_none() && self.is_away.load(Ordering::Acquire) {
+            guard = self.returned.wait(guard).unwrap_or_else(PoisonError::into_inner);
+        }
+        guard
     }
 
     /// The topic's settings in force.
@@ -76,6 +167,12 @@ impl Partition {
     /// Runs `f` on the replica under the lock; `None` when the partition was deleted or shut down. Keep `f` short: no
     /// waiting for the disk beyond a page-cache write.
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Replica<Waiter>) -> R) -> Option<R> {
+        self.lock_present().as_mut().map(f)
+    }
+
+    /// As [`Partition::with`], for those who hold the names of a directory: they must not wait for a replica that is out, since
+    /// that waits for them. `None` then.
+    pub(crate) fn with_unless_away<R>(&self, f: impl FnOnce(&mut Replica<Waiter>) -> R) -> Option<R> {
         self.lock().as_mut().map(f)
     }
 
@@ -86,14 +183,14 @@ impl Partition {
         f: impl FnOnce(&mut Replica<Waiter>) -> (R, Vec<Waiter>),
     ) -> Option<R> {
         let (result, released, needs_flush, failure) = {
-            let mut guard = self.lock();
+            let mut guard = self.lock_present();
             let replica = guard.as_mut()?;
             let (result, released) = f(replica);
-            let failure = replica.log().poisoned().filter(|_| self.dir.is_online()).map(str::to_owned);
+            let failure = replica.log().poisoned().filter(|_| self.dir().is_online()).map(str::to_owned);
             (result, released, replica.needs_flush(), failure)
         };
         if let Some(reason) = failure {
-            self.dir.fail(&reason);
+            self.dir().fail(&reason);
         }
         if needs_flush {
             self.queue_flush();
@@ -104,20 +201,22 @@ impl Partition {
 
     /// Bytes, lag and role of the logs in a directory (DescribeLogDirs).
     pub(crate) fn sizes_in(&self, dir: &LogDir) -> Vec<(u64, i64, bool)> {
-        if self.dir.path() != dir.path() {
-            return Vec::new();
-        }
+        let is_here = |other: &LogDir| other.path() == dir.path();
         let current = self.with(|replica| {
             let log = replica.log();
-            (log.size_bytes(), (log.high_watermark() - log.log_end_offset()).max(0), false)
+            (log.size_bytes(), log.high_watermark(), log.log_end_offset())
         });
-        current.into_iter().collect()
+        let Some((size, high_watermark, end)) = current else { return Vec::new() };
+        let current = is_here(&self.dir()).then(|| (size, (high_watermark - end).max(0), false));
+        let future = self.future().filter(|future| is_here(&future.dir));
+        let future = future.map(|future| (future.size_bytes, end - future.end, true));
+        current.into_iter().chain(future).collect()
     }
 
     /// Hands the partition to its flusher, unless it is there already.
     pub(crate) fn queue_flush(self: &Arc<Self>) {
         if !self.is_queued.swap(true, Ordering::AcqRel) {
-            self.flusher.enqueue(Arc::clone(self));
+            self.place.load().flusher.enqueue(Arc::clone(self));
         }
     }
 
@@ -137,7 +236,9 @@ impl Partition {
 
     /// Takes the replica away, for deletion or shutdown; later requests find no partition.
     pub(crate) fn take(&self) -> Option<Replica<Waiter>> {
-        self.lock().take()
+        let mut guard = self.lock();
+        self.is_closed.store(true, Ordering::Release);
+        guard.take()
     }
 }
 

@@ -16,6 +16,7 @@ use tracing::{error, info};
 use crate::broker::{Broker, props};
 use crate::cordoned_dirs;
 use crate::internal_topics::{CONSUMER_OFFSETS, TRANSACTION_STATE};
+use crate::partition::Partition;
 use crate::transactions::Transactions;
 
 /// Applies a delta. Logs of new partitions exist before the image is shown, so that whoever sees a topic can use it; logs of
@@ -161,12 +162,28 @@ fn held(image: &MetadataImage, broker: &Broker, local: &LocalPartition) -> bool 
     before.is_some_and(|partition| partition.replicas.contains(&broker.node_id))
 }
 
+/// Tells the controller in which directory a replica is now.
+pub(crate) fn report_directory(broker: &Broker, partition: &Partition) {
+    let image = broker.image();
+    let Some(known) = image.topics().partition(partition.topic_id, partition.id.partition) else { return };
+    report_directories(
+        broker,
+        &[LocalPartition {
+            topic: partition.id.topic.clone(),
+            topic_id: partition.topic_id,
+            index: partition.id.partition,
+            partition: Arc::clone(known),
+        }],
+    );
+}
+
 /// Tells the controller in which directories replicas are, where it knows otherwise or not at all (KIP-858).
 fn report_directories(broker: &Broker, local: &[LocalPartition]) {
     let mut found: BTreeMap<Uuid, BTreeMap<Uuid, Vec<i32>>> = BTreeMap::new();
     for local in local {
         let Some(partition) = broker.partition(local.topic_id, local.index) else { continue };
-        let Some(dir) = partition.dir.id().filter(|_| partition.dir.is_online()) else { continue };
+        let dir = partition.dir();
+        let Some(dir) = dir.id().filter(|_| dir.is_online()) else { continue };
         if local.partition.directory(broker.node_id) != Some(dir) {
             found.entry(dir).or_default().entry(local.topic_id).or_default().push(local.index);
         }

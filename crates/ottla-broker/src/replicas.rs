@@ -20,9 +20,9 @@ use crate::clock;
 use crate::flusher::Flusher;
 use crate::load_notes;
 use crate::metrics::Latency;
-use crate::partition::Partition;
+use crate::partition::{Partition, Place};
 use crate::random;
-use crate::waiter::wake_all;
+use crate::waiter::{Waiter, wake_all};
 
 /// The log directories with a flusher thread each.
 pub(crate) struct Replicas {
@@ -102,7 +102,9 @@ impl Replicas {
         match self.dirs.admit(outcome, &is_stray, random::u128())? {
             Admission::Admitted(placed, report) => {
                 load_notes::tell(&placed.key.partition.to_string(), &report);
-                if !placed.key.is_future {
+                if placed.key.is_future {
+                    broker.moves.found(*placed);
+                } else {
                     let topic_id = placed.log.topic_id().unwrap_or_default();
                     broker.add_partition(self.partition(*placed, topic_id, settings));
                 }
@@ -144,9 +146,24 @@ impl Replicas {
         topic_id: Uuid,
         settings: crate::settings::TopicSettings,
     ) -> Arc<Partition> {
-        let flusher = Arc::clone(&self.flushers[placed.dir.path()]);
+        let place = self.place(&placed.dir);
         let replica = Replica::new(placed.log, settings.durability);
-        Partition::new(placed.key.partition, topic_id, placed.dir, settings, replica, flusher)
+        Partition::new(placed.key.partition, topic_id, place, settings, replica)
+    }
+
+    /// A directory with its flusher.
+    pub(crate) fn place(&self, dir: &Arc<LogDir>) -> Place {
+        Place { dir: Arc::clone(dir), flusher: Arc::clone(&self.flushers[dir.path()]) }
+    }
+
+    /// Deletes the log of a replica that was taken out of a partition.
+    pub(crate) fn delete_taken(&self, partition: &Partition, replica: Replica<Waiter>) {
+        let (log, waiting) = replica.into_log();
+        wake_all(waiting);
+        let placed = PlacedLog { key: LogKey::current(partition.id.clone()), dir: partition.dir(), log };
+        if let Err(offline) = self.dirs.delete(placed, random::u128(), clock::now_ms()) {
+            error!(partition = %partition.id, "cannot delete the log: {offline}");
+        }
     }
 
     /// Takes a partition's log out of service; its files go after `file.delete.delay.ms`.
@@ -189,7 +206,8 @@ impl Replicas {
                 error!("a flusher thread panicked");
             }
         }
-        let logs = broker.partitions().iter().filter_map(|partition| take(partition)).collect();
+        let moving = broker.moves.shut_down();
+        let logs = broker.partitions().iter().filter_map(|partition| take(partition)).chain(moving).collect();
         let shutdowns = self.dirs.begin_shutdown(logs);
         std::thread::scope(|scope| {
             for shutdown in shutdowns {
@@ -220,7 +238,7 @@ fn pop(jobs: &Mutex<Vec<LoadJob>>) -> Option<LoadJob> {
 fn take(partition: &Partition) -> Option<PlacedLog> {
     let (log, waiting) = partition.take()?.into_log();
     wake_all(waiting);
-    Some(PlacedLog { key: LogKey::current(partition.id.clone()), dir: Arc::clone(&partition.dir), log })
+    Some(PlacedLog { key: LogKey::current(partition.id.clone()), dir: partition.dir(), log })
 }
 
 /// Whether the metadata says that this node has no such replica.
@@ -240,7 +258,7 @@ impl LogOwner for Owner<'_> {
         }
         let Some(topic_id) = self.0.image().topics().id(&key.partition.topic) else { return };
         let Some(partition) = self.0.partition(topic_id, key.partition.partition) else { return };
-        let released = partition.with(|replica| {
+        let released = partition.with_unless_away(|replica| {
             work(replica.log_mut());
             replica.advance()
         });

@@ -6,5 +6,5 @@
 mod replica;
 mod waiters;
 
-pub use replica::{Durability, Replica, ReplicaError};
+pub use replica::{Detached, Durability, Replica, ReplicaError};
 pub use waiters::ReaderKey;

@@ -56,6 +56,23 @@ pub struct Replica<W> {
     waiters: Waiters<W>,
 }
 
+/// A replica whose log is out.
+#[derive(Debug)]
+pub struct Detached<W> {
+    leader_epoch: Option<LeaderEpoch>,
+    epoch_start: Offset,
+    durability: Durability,
+    waiters: Waiters<W>,
+}
+
+impl<W> Detached<W> {
+    /// The replica with a log again, which holds what the other one held.
+    pub fn attach(self, log: Log) -> Replica<W> {
+        let Self { leader_epoch, epoch_start, durability, waiters } = self;
+        Replica { log, leader_epoch, epoch_start, durability, waiters }
+    }
+}
+
 impl<W> Replica<W> {
     /// A replica without role of a log that was opened.
     pub fn new(log: Log, durability: Durability) -> Self {
@@ -76,6 +93,12 @@ impl<W> Replica<W> {
     pub fn into_log(self) -> (Log, Vec<W>) {
         let mut waiters = self.waiters;
         (self.log, waiters.release_all())
+    }
+
+    /// Takes the log out, to put another copy of it in its place ([`Detached::attach`]). Who waits goes on waiting.
+    pub fn detach(self) -> (Log, Detached<W>) {
+        let Self { log, leader_epoch, epoch_start, durability, waiters } = self;
+        (log, Detached { leader_epoch, epoch_start, durability, waiters })
     }
 
     /// The epoch in which this replica leads; `None` when it does not.

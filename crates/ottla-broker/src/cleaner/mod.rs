@@ -5,7 +5,7 @@
 //! whoever deletes, cuts or moves a log does not wait for its cleaning, which finds out and ends.
 
 mod pool;
-mod throttle;
+pub(crate) mod throttle;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -169,7 +169,13 @@ impl LogCleaner {
         for partition in partitions {
             let settings = partition.settings();
             let busy = work.in_progress.contains(&key(&partition));
-            if !settings.log.cleanup_policy.compact || busy || work.uncleanable.contains(&key(&partition)) {
+            // What is copied must not be less clean than its checkpoint says.
+            let is_moving = partition.future().is_some();
+            if !settings.log.cleanup_policy.compact
+                || busy
+                || is_moving
+                || work.uncleanable.contains(&key(&partition))
+            {
                 continue;
             }
             let Some(checkpoint) = checkpoints.of(&partition) else { continue };
@@ -221,7 +227,7 @@ impl LogCleaner {
         match failure {
             CleaningError::Aborted => debug!(partition = %partition.id, "compaction was aborted"),
             CleaningError::Log(failure @ LogError::Io { .. }) => {
-                error!(partition = %partition.id, "compaction failed: {}", partition.dir.failed(failure));
+                error!(partition = %partition.id, "compaction failed: {}", partition.dir().failed(failure));
             }
             // The log is offline already.
             CleaningError::Log(LogError::Poisoned { .. }) => {}
@@ -239,7 +245,7 @@ impl LogCleaner {
             if stop.load(Ordering::Relaxed) {
                 return;
             }
-            if !partition.settings().log.cleanup_policy.compact || !partition.dir.is_online() {
+            if !partition.settings().log.cleanup_policy.compact || !partition.dir().is_online() {
                 continue;
             }
             {
@@ -259,7 +265,7 @@ impl LogCleaner {
                     None => false,
                     Some(Ok(outcome)) => outcome.more,
                     Some(Err(failure)) => {
-                        error!(partition = %partition.id, "{}", partition.dir.failed(&failure));
+                        error!(partition = %partition.id, "{}", partition.dir().failed(&failure));
                         false
                     }
                 };
@@ -275,7 +281,7 @@ fn key(partition: &Partition) -> PartitionKey {
 
 fn set_checkpoint(partition: &Partition, offset: Offset) {
     let id = partition.id.clone();
-    let written = partition.dir.update_checkpoint(Checkpoint::CleanerOffsets, |entries| {
+    let written = partition.dir().update_checkpoint(Checkpoint::CleanerOffsets, |entries| {
         entries.insert(id, offset);
     });
     if let Err(offline) = written {
@@ -290,9 +296,10 @@ struct Checkpoints(Vec<(std::path::PathBuf, Option<PartitionOffsets>)>);
 impl Checkpoints {
     /// A partition's entry, if its directory works.
     fn of(&mut self, partition: &Partition) -> Option<Option<Offset>> {
-        let path = partition.dir.path();
+        let dir = partition.dir();
+        let path = dir.path();
         if !self.0.iter().any(|(known, _)| known == path) {
-            let read = partition.dir.read_checkpoint(Checkpoint::CleanerOffsets);
+            let read = partition.dir().read_checkpoint(Checkpoint::CleanerOffsets);
             self.0.push((path.to_owned(), read.ok()));
         }
         let (_, entries) = self.0.iter().find(|(known, _)| known == path)?;
@@ -313,17 +320,19 @@ impl CleaningHost for Host<'_> {
     }
 
     fn sync_dir(&self) -> Result<(), LogError> {
-        let _names = self.partition.dir.hold_names();
-        let dir = self.partition.with(|replica| replica.log().dir().to_path_buf());
+        let home = self.partition.dir();
+        let _names = home.hold_names();
+        let dir = self.partition.with_unless_away(|replica| replica.log().dir().to_path_buf());
         let io = |path, source| LogError::Io { action: "sync", path, source };
-        let gone = || io(self.partition.dir.path().to_owned(), std::io::ErrorKind::NotFound.into());
+        let gone = || io(self.partition.dir().path().to_owned(), std::io::ErrorKind::NotFound.into());
         let dir = dir.ok_or_else(gone)?;
-        self.partition.dir.fs().sync_dir(&dir).map_err(|source| io(dir, source))
+        self.partition.dir().fs().sync_dir(&dir).map_err(|source| io(dir, source))
     }
 
     fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
-            || !self.partition.dir.is_online()
+            || !self.partition.dir().is_online()
+            || self.partition.future().is_some()
             || self.partition.with(|_| ()).is_none()
     }
 

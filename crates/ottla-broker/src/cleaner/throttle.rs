@@ -1,4 +1,5 @@
-//! How fast the cleaner may read and write (`Throttler`): all its threads share one rate.
+//! How fast the cleaner may read and write (`Throttler`): all its threads share one rate. Moves between directories have
+//! another one.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ const WINDOW: Duration = Duration::from_millis(300);
 
 /// Bytes per second, of all threads together.
 #[derive(Debug)]
-pub(super) struct Throttle {
+pub(crate) struct Throttle {
     state: Mutex<State>,
 }
 
@@ -20,18 +21,26 @@ struct State {
 }
 
 impl Throttle {
-    pub(super) fn new(bytes_per_second: f64) -> Self {
+    pub(crate) fn new(bytes_per_second: f64) -> Self {
         Self { state: Mutex::new(State { bytes_per_second, since: Instant::now(), bytes: 0.0 }) }
     }
 
     /// Changes the rate, from now on.
-    pub(super) fn set_rate(&self, bytes_per_second: f64) {
+    pub(crate) fn set_rate(&self, bytes_per_second: f64) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         *state = State { bytes_per_second, since: Instant::now(), bytes: 0.0 };
     }
 
+    /// Changes the rate, if it is another one.
+    pub(crate) fn set_rate_if_changed(&self, bytes_per_second: f64) {
+        let known = self.state.lock().unwrap_or_else(PoisonError::into_inner).bytes_per_second;
+        if known.total_cmp(&bytes_per_second).is_ne() {
+            self.set_rate(bytes_per_second);
+        }
+    }
+
     /// Notes bytes that were read or written; how long to pause for them.
-    pub(super) fn note(&self, bytes: usize) -> Duration {
+    pub(crate) fn note(&self, bytes: usize) -> Duration {
         self.note_at(bytes, Instant::now())
     }
 

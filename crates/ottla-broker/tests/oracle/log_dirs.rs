@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use ottla_protocol::messages::alter_replica_log_dirs_request::{AlterReplicaLogDir, AlterReplicaLogDirTopic};
 use ottla_protocol::messages::describe_log_dirs_request::DescribableLogDirTopic;
-use ottla_protocol::messages::{DescribeLogDirsRequest, DescribeLogDirsResponse};
+use ottla_protocol::messages::{AlterReplicaLogDirsRequest, DescribeLogDirsRequest, DescribeLogDirsResponse};
 
 use crate::client::{Peer, versions};
 use crate::requests::{T0, append, batch, fill, list_offsets, make_topic, metadata_of, produce_to, settle};
@@ -31,6 +32,36 @@ pub(crate) fn script(peer: &mut Peer) {
             peer.call(version, case, &DescribeLogDirsRequest { topics: Some(topics) });
         }
     }
+    alter(peer);
+}
+
+/// Moves that one directory allows, which are none.
+fn alter(peer: &mut Peer) {
+    let everything = DescribeLogDirsRequest { topics: None };
+    let here = peer.ask(4, &everything).expect("an answer").results[0].log_dir.to_string();
+    let long = "x".repeat(220);
+    for version in versions::<AlterReplicaLogDirsRequest<'_>>() {
+        for (case, path, topics) in [
+            ("same directory", &*here, vec![to_move("described-a", &[1, 0]), to_move("described-b", &[0])]),
+            ("no such directory", "/no/such/directory", vec![to_move("described-a", &[0])]),
+            ("relative path", "data", vec![to_move("described-a", &[0])]),
+            ("unknown", &here, vec![to_move("described-a", &[0, 9]), to_move("described-x", &[0])]),
+            ("long name", "/no/such/directory", vec![to_move(&long, &[0])]),
+            ("nothing", &here, Vec::new()),
+        ] {
+            let dirs = vec![AlterReplicaLogDir { path: path.into(), topics }];
+            peer.call(version, case, &AlterReplicaLogDirsRequest { dirs });
+        }
+        let dirs = ["/no/such/directory", &here].map(|path| AlterReplicaLogDir {
+            path: path.to_owned().into(),
+            topics: vec![to_move("described-b", &[0])],
+        });
+        peer.call(version, "twice", &AlterReplicaLogDirsRequest { dirs: dirs.into() });
+    }
+}
+
+fn to_move(topic: &str, partitions: &[i32]) -> AlterReplicaLogDirTopic<'static> {
+    AlterReplicaLogDirTopic { name: topic.to_owned().into(), partitions: partitions.to_vec() }
 }
 
 fn named<'a>(topic: &'a str, partitions: &[i32]) -> DescribableLogDirTopic<'a> {
@@ -142,4 +173,61 @@ fn a_directory_that_is_missing_at_the_start_is_not_replaced_by_empty_logs() {
     let offsets = peer.ask(5, &list_offsets("kept", &[(0, -1), (1, -1), (2, -1), (3, -1)]));
     let offsets = offsets.expect("an answer");
     assert!(offsets.topics[0].partitions.iter().all(|partition| partition.offset == 2), "{offsets:?}");
+}
+
+/// Where a partition's log is, as long as it is in one place.
+fn place_of(answer: &DescribeLogDirsResponse<'_>, topic: &str, index: i32) -> Option<PathBuf> {
+    let mut places = placed(answer, topic).into_iter().filter(|(_, _, here)| here.contains(&index));
+    let (path, ..) = places.next()?;
+    places.next().is_none().then_some(path)
+}
+
+#[test]
+fn replicas_move_between_directories_while_they_are_written_to() {
+    let root = tempfile::tempdir().expect("a directory");
+    let everything = DescribeLogDirsRequest { topics: None };
+    let (mut records, mut home) = (0, PathBuf::new());
+    {
+        let own = node(root.path());
+        let mut peer = Peer::new(own.address);
+        settle(&mut peer);
+        make_topic(&mut peer, "moved", 2, &[("segment.ms", "1000")]);
+        for round in 0..20 {
+            append(&mut peer, "moved", 0, fill(ottla_record::BatchBuilder::new(), 5, T0 + round * 2000));
+            records += 5;
+        }
+        for _ in 0..4 {
+            let answer = peer.ask(4, &everything).expect("an answer");
+            home = place_of(&answer, "moved", 0).expect("in one place");
+            let other = answer.results.iter().find(|result| Path::new(&*result.log_dir) != home);
+            let path = other.expect("the other one").log_dir.to_string();
+            let dirs =
+                vec![AlterReplicaLogDir { path: path.clone().into(), topics: vec![to_move("moved", &[0])] }];
+            let begun = peer.ask(2, &AlterReplicaLogDirsRequest { dirs }).expect("an answer");
+            assert_eq!(begun.results[0].partitions[0].error_code, 0);
+            for round in 0..30 {
+                let bytes = fill(ottla_record::BatchBuilder::new(), 2, T0 + 100_000 + round * 10);
+                append(&mut peer, "moved", 0, bytes);
+                records += 2;
+            }
+            home = PathBuf::from(path);
+            let there =
+                |answer: &DescribeLogDirsResponse<'_>| place_of(answer, "moved", 0) == Some(home.clone());
+            peer.wait_for(4, &everything, there);
+            let offsets = peer.wait_for(5, &list_offsets("moved", &[(0, -1)]), |answer| {
+                answer.topics[0].partitions[0].error_code == 0
+            });
+            assert_eq!(offsets.topics[0].partitions[0].offset, records);
+        }
+    }
+    let own = node(root.path());
+    let mut peer = Peer::new(own.address);
+    settle(&mut peer);
+    crate::requests::ready(&mut peer, "moved", 2);
+    assert_eq!(place_of(&peer.ask(4, &everything).expect("an answer"), "moved", 0), Some(home));
+    let mut offset = |timestamp| {
+        let answer = peer.ask(5, &list_offsets("moved", &[(0, timestamp)])).expect("an answer");
+        answer.topics[0].partitions[0].offset
+    };
+    assert_eq!((offset(-2), offset(-1)), (0, records));
 }

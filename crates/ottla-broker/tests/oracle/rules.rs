@@ -49,6 +49,8 @@ const RULES: &[Rule] = &[
     rule("*", "log_dir", How::Named("dir"), "each server has directories of its own"),
     rule("DescribeLogDirsResponse", "total_bytes", How::NotNegative, "others write to the volume"),
     rule("DescribeLogDirsResponse", "usable_bytes", How::NotNegative, "others write to the volume"),
+    rule("AlterReplicaLogDirsResponse", "results", How::AnyOrder, HASHED),
+    rule("AlterReplicaLogDirsResponse", "partitions", How::AnyOrder, HASHED),
     rule("DescribeLogDirsResponse", "topics", How::AnyOrder, HASHED),
     rule("DescribeLogDirsResponse", "partitions", How::AnyOrder, HASHED),
     rule("*", "error_message", How::Present, WORDS),

@@ -35,7 +35,7 @@ area! { Broker "Quotas and metrics"
         "Windows over which client quotas are measured.";
     "quota.window.size.seconds": Int "1", AtLeast(1), Low, ReadOnly, Yes,
         "Length of one such window.";
-    "replica.alter.log.dirs.io.max.bytes.per.second": Long "9223372036854775807", AtLeast(0), Medium, DynamicOnly, Later,
+    "replica.alter.log.dirs.io.max.bytes.per.second": Long "9223372036854775807", AtLeast(0), Medium, DynamicOnly, Yes,
         "Bytes per second for moving replicas between log directories.";
     "replication.quota.window.num": Int "11", AtLeast(1), Low, ReadOnly, Later,
         "Windows over which replication quotas are measured.";

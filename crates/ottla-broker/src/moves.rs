@@ -1,0 +1,366 @@
+//! Moves of replicas between log directories (`ReplicaAlterLogDirsThread`, KIP-113).
+//!
+//! A move copies the log, batch by batch as a follower does, into a *future* log beside it. When that has caught up it takes the
+//! place of the current one: the replica is taken out for the moment of a few renames, and requests wait for it; those who hold
+//! the names of a directory (flushers) do not, since the renames wait for them. A start finds unfinished moves and goes on with them.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use ottla_protocol::ErrorCode;
+use ottla_storage::dir::{Checkpoint, CreateError, LogDir, LogKey, NewLog, PlacedLog};
+use ottla_storage::log::{AppendError, Log, LogError, ReadError, ReadRequest};
+use ottla_types::{LeaderEpoch, Offset};
+use tracing::{error, info, warn};
+
+use crate::broker::Broker;
+use crate::cleaner::throttle::Throttle;
+use crate::clock;
+use crate::partition::{Future, Partition};
+use crate::publisher;
+use crate::random;
+
+/// Bytes copied at once; a batch that is larger is copied all the same.
+const CHUNK_BYTES: u32 = 1 << 20;
+/// How often the end of a move waits for a moment in which nobody waits for an acknowledgement.
+const PATIENCE: u32 = 100;
+
+/// The moves of a broker, and the thread that makes them.
+#[derive(Default)]
+pub(crate) struct Moves {
+    queue: Mutex<Queue>,
+    changed: Condvar,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Default)]
+struct Queue {
+    /// Future logs found at the start, until their partitions are there.
+    found: Vec<PlacedLog>,
+    moves: VecDeque<Move>,
+    /// Whose move the thread has taken out to work on.
+    at_work: Option<Arc<Partition>>,
+    is_closed: bool,
+}
+
+struct Move {
+    partition: Arc<Partition>,
+    future: PlacedLog,
+    /// How often the end was put off.
+    waited: u32,
+}
+
+/// What became of a step.
+enum Step {
+    GoOn(Box<Move>),
+    /// It is finished, or has ended otherwise.
+    Over,
+}
+
+impl Moves {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A future log that was found at the start.
+    pub(crate) fn found(&self, future: PlacedLog) {
+        self.queue().found.push(future);
+    }
+
+    /// Starts the thread, and goes on with the moves that were found.
+    pub(crate) fn start(&self, broker: &Arc<Broker>) {
+        let found = std::mem::take(&mut self.queue().found);
+        for future in found {
+            let topic_id = future.log.topic_id().unwrap_or_default();
+            match broker.partition(topic_id, future.key.partition.partition) {
+                Some(partition) => self.push(partition, future),
+                None => warn!("{} has no replica that it could replace", future.log.dir().display()),
+            }
+        }
+        let working = Arc::clone(broker);
+        let thread = std::thread::Builder::new().name("mover".to_owned());
+        match thread.spawn(move || working.moves.run(&working)) {
+            Ok(thread) => {
+                *self.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+            }
+            Err(failure) => error!("replicas cannot be moved between directories: {failure}"),
+        }
+    }
+
+    /// Begins a move, in place of one to elsewhere that may be under way. A move to where the replica is ends that.
+    pub(crate) fn begin(
+        &self,
+        broker: &Arc<Broker>,
+        partition: &Arc<Partition>,
+        target: &Arc<LogDir>,
+    ) -> Result<(), ErrorCode> {
+        if partition.future().is_some_and(|future| future.dir.path() == target.path()) {
+            return Ok(());
+        }
+        self.cancel(broker, partition);
+        if partition.dir().path() == target.path() {
+            return Ok(());
+        }
+        let created = broker.replicas.dirs().create(&NewLog {
+            key: LogKey::future(partition.id.clone()),
+            topic_id: partition.topic_id,
+            is_new: true,
+            dir_id: target.id(),
+            config: partition.settings().log.clone(),
+            unique: random::u128(),
+            now_ms: clock::now_ms(),
+        });
+        match created {
+            Ok(future) => {
+                info!(partition = %partition.id, "moving to {}", target.path().display());
+                self.push(Arc::clone(partition), future);
+                Ok(())
+            }
+            Err(CreateError::Exists(_)) => Ok(()),
+            Err(failure) => {
+                error!(partition = %partition.id, "cannot be moved: {failure}");
+                Err(ErrorCode::KafkaStorageError)
+            }
+        }
+    }
+
+    fn push(&self, partition: Arc<Partition>, future: PlacedLog) {
+        partition.set_future(Some(Future::of(&future)));
+        self.queue().moves.push_back(Move { partition, future, waited: 0 });
+        self.changed.notify_all();
+    }
+
+    /// Ends a move without effect, once its present step is done.
+    fn cancel(&self, broker: &Broker, partition: &Arc<Partition>) {
+        let mut queue = self.queue();
+        while queue.at_work.as_ref().is_some_and(|other| Arc::ptr_eq(other, partition)) {
+            queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+        let at = queue.moves.iter().position(|other| Arc::ptr_eq(&other.partition, partition));
+        let ended = at.and_then(|at| queue.moves.remove(at));
+        drop(queue);
+        if let Some(ended) = ended {
+            end(broker, ended);
+        }
+    }
+
+    /// The thread's body.
+    fn run(&self, broker: &Arc<Broker>) {
+        let throttle = Throttle::new(f64::MAX);
+        while let Some(next) = self.next() {
+            let partition = Arc::clone(&next.partition);
+            let step = self.step(broker, next, &throttle);
+            let mut queue = self.queue();
+            queue.at_work = None;
+            match step {
+                Step::GoOn(next) => queue.moves.push_back(*next),
+                Step::Over => partition.set_future(None),
+            }
+            self.changed.notify_all();
+        }
+    }
+
+    fn next(&self) -> Option<Move> {
+        let mut queue = self.queue();
+        loop {
+            if queue.is_closed {
+                return None;
+            }
+            if let Some(next) = queue.moves.pop_front() {
+                queue.at_work = Some(Arc::clone(&next.partition));
+                return Some(next);
+            }
+            queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn step(&self, broker: &Arc<Broker>, mut step: Move, throttle: &Throttle) -> Step {
+        match copy(&mut step) {
+            Err(failure) => {
+                // Both directories may be the cause; the one that failed says so itself.
+                error!(partition = %step.partition.id, "the move has failed: {failure}");
+                if let CopyError::Future(failure) = &failure {
+                    step.future.dir.fail(failure);
+                }
+                Step::Over
+            }
+            Ok(Copied::Gone) => {
+                end(broker, step);
+                Step::Over
+            }
+            Ok(Copied::Bytes(bytes)) => {
+                step.partition.set_future(Some(Future::of(&step.future)));
+                let pause = throttle.note(bytes);
+                if !pause.is_zero() {
+                    let queue = self.queue();
+                    let is_open = |queue: &mut Queue| !queue.is_closed;
+                    drop(self.changed.wait_timeout_while(queue, pause, is_open));
+                }
+                throttle.set_rate_if_changed(rate(broker));
+                Step::GoOn(Box::new(step))
+            }
+            Ok(Copied::All) => finish(broker, step),
+        }
+    }
+
+    /// Ends the thread; the future logs, to be closed with the others.
+    pub(crate) fn shut_down(&self) -> Vec<PlacedLog> {
+        self.queue().is_closed = true;
+        self.changed.notify_all();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            error!("the thread that moves replicas panicked");
+        }
+        let mut queue = self.queue();
+        let moving = std::mem::take(&mut queue.moves).into_iter().map(|ended| ended.future);
+        moving.chain(std::mem::take(&mut queue.found)).collect()
+    }
+}
+
+/// `replica.alter.log.dirs.io.max.bytes.per.second`.
+#[expect(clippy::cast_precision_loss, reason = "a rate is no count")]
+fn rate(broker: &Broker) -> f64 {
+    broker.config().values().long("replica.alter.log.dirs.io.max.bytes.per.second").max(1) as f64
+}
+
+/// Removes the future log of a move that came to nothing.
+fn end(broker: &Broker, ended: Move) {
+    ended.partition.set_future(None);
+    if let Err(offline) = broker.replicas.dirs().delete(ended.future, random::u128(), clock::now_ms()) {
+        error!("{offline}");
+    }
+}
+
+enum Copied {
+    Bytes(usize),
+    All,
+    /// The partition is not here any more.
+    Gone,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum CopyError {
+    #[error("reading: {0}")]
+    Current(String),
+    #[error("writing: {0}")]
+    Future(String),
+}
+
+/// Copies the next bytes.
+fn copy(step: &mut Move) -> Result<Copied, CopyError> {
+    let future = &mut step.future.log;
+    let end = future.log_end_offset();
+    let read = step.partition.with(|replica| {
+        let log = replica.log();
+        let from = end.max(log.log_start_offset());
+        let read = log.read(ReadRequest {
+            offset: from.min(log.log_end_offset()),
+            max_bytes: CHUNK_BYTES,
+            min_one_batch: true,
+            upper_bound: log.log_end_offset(),
+            aborted_transactions: false,
+        });
+        (read, log.log_end_offset())
+    });
+    let Some((read, current_end)) = read else { return Ok(Copied::Gone) };
+    let read = read.map_err(|error: ReadError| CopyError::Current(error.to_string()))?;
+    let now_ms = clock::now_ms();
+    let failed = |error: LogError| CopyError::Future(error.to_string());
+    if end > current_end {
+        future.truncate_to(current_end, now_ms).map_err(failed)?;
+        return Ok(Copied::Bytes(0));
+    }
+    let Some(slice) = read.slice else {
+        if end < current_end {
+            future.truncate_fully_and_start_at(current_end, None, now_ms).map_err(failed)?;
+        }
+        return Ok(Copied::All);
+    };
+    let bytes = slice.read().map_err(|error| CopyError::Current(error.to_string()))?;
+    // What lies below has gone from the current log in the meantime, or never was in this one.
+    if read.start.offset > end && future.log_start_offset() == end {
+        future.truncate_fully_and_start_at(read.start.offset, None, now_ms).map_err(failed)?;
+    }
+    match future.append_as_follower(&bytes, LeaderEpoch(i32::MAX), now_ms) {
+        Ok(info) => Ok(Copied::Bytes(info.written_bytes)),
+        Err(AppendError::Log(error)) => Err(failed(error)),
+        Err(error) => Err(CopyError::Current(error.to_string())),
+    }
+}
+
+/// Puts a future log that has caught up in the place of the current one, if this is a good moment.
+fn finish(broker: &Arc<Broker>, mut step: Move) -> Step {
+    let partition = Arc::clone(&step.partition);
+    // Before the replica is taken out, so that little is left to be synced then.
+    if let Err(failure) = step.future.log.flush(clock::now_ms()) {
+        error!(partition = %partition.id, "{}", step.future.dir.failed(&failure));
+        return Step::Over;
+    }
+    let end = step.future.log.log_end_offset();
+    step.waited += 1;
+    let is_impatient = step.waited > PATIENCE;
+    let taken = partition.take_if(|replica| {
+        let log = replica.log();
+        log.log_end_offset() == end && (is_impatient || log.high_watermark() == end)
+    });
+    let Some(replica) = taken else {
+        // The flusher is at work, or there is more to copy.
+        std::thread::sleep(std::time::Duration::from_millis(1));
+        return Step::GoOn(Box::new(step));
+    };
+    let (log, rest) = replica.detach();
+    let dir = partition.dir();
+    let prepared = take_over(&mut step.future.log, &log);
+    let mut current =
+        Some(PlacedLog { key: LogKey::current(partition.id.clone()), dir: Arc::clone(&dir), log });
+    let promoted = prepared.map_err(|failure| step.future.dir.failed(&failure)).and_then(|()| {
+        let dirs = broker.replicas.dirs();
+        dirs.promote_future(&mut current, step.future, random::u128(), clock::now_ms())
+    });
+    let back = match promoted {
+        Ok(placed) => {
+            info!(partition = %partition.id, "moved to {}", placed.dir.path().display());
+            let place = broker.replicas.place(&placed.dir);
+            partition.put_back(rest.attach(placed.log), Some(place))
+        }
+        Err(offline) => {
+            error!(partition = %partition.id, "the move has failed: {offline}");
+            let Some(current) = current else {
+                partition.give_up();
+                return Step::Over;
+            };
+            partition.put_back(rest.attach(current.log), None)
+        }
+    };
+    if let Some(replica) = back {
+        // Deleted in the meantime.
+        broker.replicas.delete_taken(&partition, replica);
+        return Step::Over;
+    }
+    partition.update(|replica| ((), replica.advance()));
+    let which = [Checkpoint::RecoveryPoints, Checkpoint::LogStarts, Checkpoint::HighWatermarks];
+    broker.replicas.checkpoint(broker, &which);
+    publisher::report_directory(broker, &partition);
+    Step::Over
+}
+
+/// Makes the rest of a future log what the current one is: its start, its epochs, all of it durable.
+fn take_over(future: &mut Log, current: &Log) -> Result<(), LogError> {
+    for entry in current.epoch_entries() {
+        future.assign_epoch_start(entry.epoch, entry.start);
+    }
+    future.set_high_watermark(current.high_watermark());
+    match future.advance_log_start(current.log_start_offset().min(future.high_watermark())) {
+        Ok(_) | Err(ReadError::OffsetOutOfRange { .. }) => {}
+        Err(ReadError::Log(error)) => return Err(error),
+    }
+    let _: Offset = future.flush(clock::now_ms())?;
+    Ok(())
+}
+
+impl std::fmt::Debug for Moves {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Moves({})", self.queue().moves.len())
+    }
+}
