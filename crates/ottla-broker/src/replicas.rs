@@ -12,7 +12,7 @@ use ottla_storage::dir::{
     PlacedLog, StartError, write_checkpoints,
 };
 use ottla_storage::log::Log;
-use ottla_types::{NodeId, TopicPartition, Uuid};
+use ottla_types::{TopicPartition, Uuid};
 use tracing::{error, info, warn};
 
 use crate::broker::Broker;
@@ -98,7 +98,8 @@ impl Replicas {
     fn load_one(&self, broker: &Broker, image: &MetadataImage, job: LoadJob) -> Result<(), StartError> {
         let settings = broker.topic_settings(image, &job.key().partition.topic);
         let outcome = job.run(settings.log.clone(), random::u64(), clock::now_ms());
-        let is_stray = |id: &TopicPartition, topic_id| is_stray(image, broker.node_id, id, topic_id);
+        let is_stray =
+            |id: &TopicPartition, topic_id| !image.topics().has_replica(id, topic_id, broker.node_id);
         match self.dirs.admit(outcome, &is_stray, random::u128())? {
             Admission::Admitted(placed, report) => {
                 load_notes::tell(&placed.key.partition.to_string(), &report);
@@ -239,13 +240,6 @@ fn take(partition: &Partition) -> Option<PlacedLog> {
     let (log, waiting) = partition.take()?.into_log();
     wake_all(waiting);
     Some(PlacedLog { key: LogKey::current(partition.id.clone()), dir: partition.dir(), log })
-}
-
-/// Whether the metadata says that this node has no such replica.
-fn is_stray(image: &MetadataImage, node: NodeId, id: &TopicPartition, topic_id: Option<Uuid>) -> bool {
-    let Some(found) = topic_id else { return true };
-    let partition = image.topics().partition(found, id.partition);
-    image.topics().id(&id.topic) != Some(found) || !partition.is_some_and(|p| p.replicas.contains(&node))
 }
 
 /// The broker lends its logs for duties.

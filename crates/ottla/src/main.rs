@@ -4,6 +4,7 @@
 mod commands;
 mod format;
 mod kafka_flags;
+mod log_file;
 mod output;
 mod server;
 
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
             let cluster_id = args.cluster_id.as_deref();
             return format::run(args.node.config.as_deref(), overrides, cluster_id, args.ignore_formatted);
         }
+        Command::CheckDir(args) => return args.run(),
         Command::Completions(args) => return finish(args.run()),
         Command::Man(args) => return finish(args.run()),
         Command::Version(args) => return finish(args.run()),

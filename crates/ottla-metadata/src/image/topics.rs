@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ottla_protocol::messages::{PartitionChangeRecord, TopicRecord};
-use ottla_types::{PartitionIndex, TopicName, TopicPartition, Uuid};
+use ottla_types::{NodeId, PartitionIndex, TopicName, TopicPartition, Uuid};
 
 use super::{Changes, Partition};
 use crate::features::MetadataVersion;
@@ -52,6 +52,15 @@ impl TopicsImage {
     /// A partition by name.
     pub fn partition_named(&self, partition: &TopicPartition) -> Option<&Arc<Partition>> {
         self.by_name(partition.topic.as_str())?.partitions.get(&partition.partition)
+    }
+
+    /// Whether a node has a replica of a partition whose directory says that it is of topic `topic_id`. A directory of another
+    /// replica is a stray one.
+    pub fn has_replica(&self, id: &TopicPartition, topic_id: Option<Uuid>, node: NodeId) -> bool {
+        let Some(found) = topic_id.filter(|found| self.id(id.topic.as_str()) == Some(*found)) else {
+            return false;
+        };
+        self.partition(found, id.partition).is_some_and(|partition| partition.replicas.contains(&node))
     }
 
     /// All topics by rising id.

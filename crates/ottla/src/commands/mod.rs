@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand, arguments and work together.
 
 mod broker;
+mod check_dir;
 mod cluster_args;
 mod config;
 mod consume;
@@ -61,6 +62,8 @@ pub(crate) enum Command {
     Server(ServerArgs),
     /// Prepare the data directories of a node for a cluster
     Format(FormatArgs),
+    /// Say whether and how a data directory would open, without changing it
+    CheckDir(check_dir::CheckDirArgs),
     #[command(flatten)]
     Tool(Box<Tool>),
     /// Print a script that completes commands in a shell

@@ -5,6 +5,7 @@
 //! `kafka-logging`, each with its `jars`, and there is a java; says SKIPPED otherwise. `cargo xtask test --lane interchange`
 //! sets that up.
 
+mod check_dir;
 mod dump;
 mod peer;
 mod server;

@@ -20,6 +20,7 @@ use ottla_protocol::messages::{
 use ottla_record::{BatchBuilder, Compression, Header};
 use ottla_types::{ProducerEpoch, ProducerId, Sequence, Uuid};
 
+use crate::check_dir;
 use crate::dump;
 use crate::peer::Peer;
 use crate::server::{Kind, Release, Server, Site};
@@ -32,6 +33,8 @@ mod transactions;
 const T0: i64 = 1_700_000_000_000;
 
 const PLAIN: &str = "plain";
+/// The partition that gets a torn tail.
+const TORN: &str = "plain-1";
 const STAMPED: &str = "stamped";
 const RECODED: &str = "recoded";
 const ROLLED: &str = "rolled";
@@ -74,7 +77,6 @@ pub(crate) struct Turn {
     server: Option<Server>,
     /// Whether the last stop was an orderly one.
     clean: bool,
-    torn: bool,
     view: View,
     producer: Option<Producer>,
     groups: groups::Members,
@@ -88,7 +90,6 @@ impl Turn {
             count: 0,
             server: None,
             clean: true,
-            torn: false,
             view: View::default(),
             producer: None,
             groups: groups::Members::default(),
@@ -153,25 +154,28 @@ impl Turn {
     }
 
     pub(crate) fn stops(&mut self) {
+        check_dir::in_use(&self.site);
         self.server.take().expect("a server").stop();
-        (self.clean, self.torn) = (true, false);
+        self.clean = true;
+        check_dir::opens(&self.site, self.clean, None);
     }
 
     pub(crate) fn is_killed(&mut self) {
         self.server.take().expect("a server").kill();
-        (self.clean, self.torn) = (false, false);
+        self.clean = false;
+        check_dir::opens(&self.site, self.clean, None);
     }
 
     /// Half a batch at the end of a log, as a crash leaves it.
     pub(crate) fn tear_a_tail(&mut self) {
-        let logs = segments(&self.site, "plain-1");
+        let logs = segments(&self.site, TORN);
         let newest = logs.last().expect("a segment");
         let mut batch = BatchBuilder::new();
         batch.append(T0, None, Some(&[7; 100]), &[]).expect("a record");
         let bytes = batch.build().expect("a batch");
         let mut file = fs::File::options().append(true).open(newest).expect("a segment");
         file.write_all(&bytes[..bytes.len() - 9]).expect("a writable segment");
-        self.torn = true;
+        check_dir::opens(&self.site, self.clean, Some((TORN, bytes.len() - 9)));
     }
 
     /// Everything that is left is as Kafka's own tool wants it.
