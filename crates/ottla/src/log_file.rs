@@ -44,6 +44,11 @@ impl BatchFile {
         self.position
     }
 
+    /// Bytes from a position to the end.
+    pub(crate) fn bytes_from(&self, position: u64) -> u64 {
+        self.len.saturating_sub(position)
+    }
+
     /// The header at the position, and moves behind its batch. `None` at the end of the file.
     pub(crate) fn next_header(&mut self) -> Result<Option<(u64, BatchHeader<'_>)>, BadBatch> {
         let position = self.position;

@@ -35,6 +35,7 @@ fn main() -> ExitCode {
             return format::run(args.node.config.as_deref(), overrides, cluster_id, args.ignore_formatted);
         }
         Command::CheckDir(args) => return args.run(),
+        Command::DumpLog(args) => return args.run(),
         Command::Completions(args) => return finish(args.run()),
         Command::Man(args) => return finish(args.run()),
         Command::Version(args) => return finish(args.run()),

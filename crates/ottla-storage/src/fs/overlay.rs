@@ -260,6 +260,14 @@ impl Fs for OverlayFs {
         self.info(path).map(drop)
     }
 
+    fn space(&self, path: &Path) -> io::Result<(u64, u64)> {
+        let place = place(&self.changed(), path);
+        match place {
+            Place::Base(base) => self.base.space(&base),
+            Place::Nowhere => Err(ErrorKind::NotFound.into()),
+        }
+    }
+
     fn try_lock(&self, _path: &Path) -> io::Result<Option<FileLock>> {
         Ok(Some(Box::new(())))
     }

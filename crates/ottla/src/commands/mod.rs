@@ -9,6 +9,7 @@ mod consume_format;
 mod delete_records;
 #[cfg(test)]
 mod docs;
+mod dump_log;
 mod feature;
 mod group;
 mod log_dirs;
@@ -64,6 +65,8 @@ pub(crate) enum Command {
     Format(FormatArgs),
     /// Say whether and how a data directory would open, without changing it
     CheckDir(check_dir::CheckDirArgs),
+    /// Print what is in the files of a data directory
+    DumpLog(dump_log::DumpLogArgs),
     #[command(flatten)]
     Tool(Box<Tool>),
     /// Print a script that completes commands in a shell
