@@ -43,6 +43,7 @@ group.initial.rebalance.delay.ms=0
 metadata.log.max.record.bytes.between.snapshots=6000
 file.delete.delay.ms=60000
 metric.reporters=
+log.durability.policy=sync
 log.message.timestamp.after.max.ms=9223372036854775807
 ";
 

@@ -79,6 +79,12 @@ fn count_groups(last: &BTreeMap<Vec<u8>, Option<Vec<u8>>>, report: &mut Report) 
             known.insert(group);
         }
     }
+    for kind in ["share", "streams"] {
+        if let Some(count) = report.contents.groups.get(kind) {
+            let what = format!("groups of kind {kind}, which are not served yet: {count}");
+            report.note(what, "their records are kept");
+        }
+    }
     let simple = with_offsets.difference(&known).count();
     if simple > 0 {
         report.contents.groups.insert("without members ever".to_owned(), simple);

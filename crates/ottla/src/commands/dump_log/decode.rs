@@ -31,11 +31,15 @@ impl Decoder {
         let known = match self {
             Self::Groups => group(key, value),
             Self::Transactions => pair::<m::TransactionLogKey<'_>>(key, value),
-            _ => pair::<m::ShareSnapshotKey<'_>>(key, value).or_else(|| pair::<m::ShareUpdateKey<'_>>(key, value)),
+            _ => pair::<m::ShareSnapshotKey<'_>>(key, value)
+                .or_else(|| pair::<m::ShareUpdateKey<'_>>(key, value)),
         };
         match known {
             Some((key, value)) => (Some(key), Some(value)),
-            None => (Some(format!("unknown record type {:?}, skipping", split_prefix(key).map(|(of, _)| of))), None),
+            None => (
+                Some(format!("unknown record type {:?}, skipping", split_prefix(key).map(|(of, _)| of))),
+                None,
+            ),
         }
     }
 }

@@ -68,7 +68,12 @@ fn sanity(path: &Path, is_sane: bool, out: &mut impl Write) -> anyhow::Result<He
 }
 
 /// `.index`
-pub(super) fn offsets(path: &Path, base: i64, checks: Checks, out: &mut impl Write) -> anyhow::Result<Health> {
+pub(super) fn offsets(
+    path: &Path,
+    base: i64,
+    checks: Checks,
+    out: &mut impl Write,
+) -> anyhow::Result<Health> {
     let bytes = read(path)?;
     let entries: Vec<(i64, u32)> = bytes
         .chunks_exact(OFFSET_ENTRY)
@@ -186,7 +191,8 @@ pub(super) fn producers(path: &Path, out: &mut impl Write) -> anyhow::Result<Hea
         let (id, epoch, last_sequence) = (fields.i64(), fields.i16(), fields.i32());
         let (last_offset, delta, timestamp) = (fields.i64(), fields.i32(), fields.i64());
         let (coordinator_epoch, first) = (fields.i32(), fields.i64());
-        let first = if first < 0 { "OptionalLong.empty".to_owned() } else { format!("OptionalLong[{first}]") };
+        let first =
+            if first < 0 { "OptionalLong.empty".to_owned() } else { format!("OptionalLong[{first}]") };
         write!(
             out,
             "producerId: {id} producerEpoch: {epoch} coordinatorEpoch: {coordinator_epoch} currentTxnFirstOffset: {first} \

@@ -141,8 +141,13 @@ fn print_records(batch: &BatchView<'_>, options: Options, out: &mut impl Write) 
     }
 }
 
-fn print_about(header: &BatchHeader<'_>, record: &RecordView<'_>, out: &mut impl Write) -> anyhow::Result<()> {
-    let size = |bytes: Option<&[u8]>| bytes.map_or(-1, |bytes| i64::try_from(bytes.len()).unwrap_or(i64::MAX));
+fn print_about(
+    header: &BatchHeader<'_>,
+    record: &RecordView<'_>,
+    out: &mut impl Write,
+) -> anyhow::Result<()> {
+    let size =
+        |bytes: Option<&[u8]>| bytes.map_or(-1, |bytes| i64::try_from(bytes.len()).unwrap_or(i64::MAX));
     write!(
         out,
         " offset: {} {}: {} keySize: {} valueSize: {}",

@@ -42,7 +42,8 @@ pub(super) fn text(path: &Path, out: &mut impl Write) -> anyhow::Result<Health> 
             &["topic", "partition", "offset"][..]
         };
         for entry in &entries {
-            let named = fields.iter().zip(entry.split_whitespace()).map(|(name, value)| format!("{name}: {value}"));
+            let named =
+                fields.iter().zip(entry.split_whitespace()).map(|(name, value)| format!("{name}: {value}"));
             writeln!(out, "{}", named.collect::<Vec<_>>().join(" "))?;
         }
         let is_whole = count.parse() == Ok(entries.len());
