@@ -147,11 +147,6 @@ impl Fs for OverlayFs {
         self.open_contents(contents, mode)
     }
 
-    /// That of the file system below: what is kept in memory takes none of it.
-    fn space(&self, path: &Path) -> io::Result<(u64, u64)> {
-        self.base.space(path)
-    }
-
     fn info(&self, path: &Path) -> io::Result<FileInfo> {
         self.info_of(&self.changed(), path)
     }
@@ -260,6 +255,7 @@ impl Fs for OverlayFs {
         self.info(path).map(drop)
     }
 
+    /// That of the file system below: what is kept in memory takes none of it.
     fn space(&self, path: &Path) -> io::Result<(u64, u64)> {
         let place = place(&self.changed(), path);
         match place {
