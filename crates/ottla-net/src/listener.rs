@@ -202,7 +202,11 @@ impl Drop for Open {
 impl Shared {
     /// Waits until the connection that has come may be taken: the listener takes no other one meanwhile.
     async fn room(&self) {
-        tokio::time::sleep(self.limits.arrive(&self.config.name, self.config.protected)).await;
+        let pause = self.limits.arrive(&self.config.name, self.config.protected);
+        // Even a sleep of nothing takes until the next tick of the timer.
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
         let mut told = false;
         loop {
             let mut freed = pin!(self.limits.freed());
