@@ -25,6 +25,8 @@ enum Task {
     Codegen(codegen::Args),
     /// Run everything a pull request needs, in lanes
     Test(test::Options),
+    /// Play sequences of requests on ottla and Apache Kafka and compare all answers
+    Differential(test::differential::Options),
     /// Check crate levels, purity and file sizes
     Tidy,
     /// Run other people's software on top of ottla
@@ -38,6 +40,7 @@ fn main() -> Result<()> {
     match Cli::parse().task {
         Task::Codegen(args) => codegen::run(root, &args),
         Task::Test(options) => test::run(root, &options),
+        Task::Differential(options) => test::differential::run(root, &options),
         Task::Tidy => tidy::run(root),
         Task::Compat(options) => compat::run(root, &options),
         Task::Bench(options) => bench::run(root, &options),

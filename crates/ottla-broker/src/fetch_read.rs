@@ -11,7 +11,7 @@ use ottla_protocol::messages::fetch_response::{AbortedTransaction, EpochEndOffse
 use ottla_replica::{ReaderKey, Replica};
 use ottla_storage::fs::FsFile;
 use ottla_storage::log::{AbortedTxn, LogRead, ReadRequest};
-use ottla_types::{LeaderEpoch, Offset};
+use ottla_types::{LeaderEpoch, Offset, Uuid};
 use tokio::sync::Notify;
 
 use crate::broker::Broker;
@@ -37,6 +37,8 @@ pub(crate) struct Answer {
     pub(crate) last_stable_offset: i64,
     pub(crate) log_start_offset: i64,
     pub(crate) diverging: Option<EpochEndOffset>,
+    /// The partition was not known when the request came.
+    pub(crate) is_unknown: bool,
     read: Option<LogRead>,
 }
 
@@ -61,6 +63,7 @@ impl Answer {
             last_stable_offset: -1,
             log_start_offset: -1,
             diverging: None,
+            is_unknown: false,
             read: None,
         }
     }
@@ -75,6 +78,12 @@ impl Answer {
         !self.error.is_none() || self.diverging.is_some()
     }
 
+    /// Whether a fetch that waits is to be answered. One whose records are deleted meanwhile waits on, as with Kafka
+    /// (`DelayedFetch.tryComplete` looks at the end of the log only).
+    pub(crate) fn ends_wait(&self) -> bool {
+        self.is_urgent() && self.error != ErrorCode::OffsetOutOfRange
+    }
+
     pub(crate) fn facts(&self) -> AnswerFacts {
         AnswerFacts {
             high_watermark: self.high_watermark,
@@ -85,14 +94,17 @@ impl Answer {
         }
     }
 
-    /// For read_committed: the aborted transactions in the range; `None` when they were not asked for, or nothing was read.
+    /// For read_committed: the aborted transactions in the range; `None` when they were not asked for or nothing was read.
     pub(crate) fn aborted_transactions(&self) -> Option<Vec<AbortedTransaction>> {
         let entry = |txn: &AbortedTxn| AbortedTransaction {
             producer_id: txn.producer_id.value(),
             first_offset: txn.first_offset.value(),
         };
-        let aborted = self.read.as_ref()?.aborted.as_ref()?;
-        Some(aborted.iter().map(entry).collect())
+        match &self.read {
+            Some(read) => read.aborted.as_ref().map(|aborted| aborted.iter().map(entry).collect()),
+            // Kafka answers for what it does not know without looking for it: with an empty list.
+            None => self.is_unknown.then(Vec::new),
+        }
     }
 
     pub(crate) fn into_file(self) -> Option<FileRange> {
@@ -106,11 +118,17 @@ impl Answer {
 pub(crate) struct Reader<'a> {
     broker: &'a Broker,
     limits: Limits,
+    has_waited: bool,
 }
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(broker: &'a Broker, limits: Limits) -> Self {
-        Self { broker, limits }
+        Self { broker, limits, has_waited: false }
+    }
+
+    /// For a request that has waited: all its partitions were known when it came.
+    pub(crate) fn after_waiting(self) -> Self {
+        Self { has_waited: true, ..self }
     }
 
     /// One answer per partition, in order. The first partition with records may exceed the limits by a batch, so that a
@@ -140,6 +158,9 @@ impl<'a> Reader<'a> {
     ) -> Answer {
         let partition = match find(self.broker, image, key) {
             Ok(partition) => partition,
+            Err(error @ (ErrorCode::UnknownTopicId | ErrorCode::UnknownTopicOrPartition)) => {
+                return Answer { is_unknown: !self.has_waited, ..Answer::failed(error) };
+            }
             Err(error) => return Answer::failed(error),
         };
         if self.limits.is_replica {
@@ -168,6 +189,7 @@ impl<'a> Reader<'a> {
             last_stable_offset: log.last_stable_offset().value(),
             log_start_offset: log.log_start_offset().value(),
             diverging: None,
+            is_unknown: false,
             read: None,
         };
         if spec.last_fetched_epoch >= 0 {
@@ -201,15 +223,25 @@ impl<'a> Reader<'a> {
 }
 
 /// The partition of a key; errors as Kafka's for the way in which it is named.
-fn find(broker: &Broker, image: &MetadataImage, key: &FetchKey) -> Result<Arc<Partition>, ErrorCode> {
-    let Some(topic) = image.topics().by_id(key.topic_id) else {
-        let by_name = !key.topic.is_empty();
-        return Err(if by_name { ErrorCode::UnknownTopicOrPartition } else { ErrorCode::UnknownTopicId });
+pub(crate) fn find(
+    broker: &Broker,
+    image: &MetadataImage,
+    key: &FetchKey,
+) -> Result<Arc<Partition>, ErrorCode> {
+    let named = || image.topics().by_name(&key.topic);
+    let topic = if key.topic_id == Uuid::ZERO { named() } else { image.topics().by_id(key.topic_id) };
+    let Some(topic) = topic else {
+        return Err(match named() {
+            _ if key.topic.is_empty() => ErrorCode::UnknownTopicId,
+            // A topic of that name was made again since the session learned the name.
+            Some(other) if other.partitions.contains_key(&key.partition) => ErrorCode::InconsistentTopicId,
+            _ => ErrorCode::UnknownTopicOrPartition,
+        });
     };
     if !topic.partitions.contains_key(&key.partition) {
         return Err(ErrorCode::UnknownTopicOrPartition);
     }
-    broker.hosted_partition(key.topic_id, key.partition)
+    broker.hosted_partition(topic.id, key.partition)
 }
 
 /// A fetch parked in its partitions; dropping it takes it out again.

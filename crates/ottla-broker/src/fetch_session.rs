@@ -5,6 +5,7 @@
 //! `FetchSessionCache` and `FetchManager`.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex};
 
 use ottla_types::{TopicName, Uuid};
@@ -17,11 +18,44 @@ const FINAL_EPOCH: i32 = -1;
 pub(crate) const NO_SESSION: i32 = 0;
 
 /// A partition as a fetch request names it: by id from version 13 on, by name before.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug)]
 pub(crate) struct FetchKey {
+    /// Zero when the request has names.
     pub(crate) topic_id: Uuid,
+    /// When the request has ids: the name that the id had when it was first known, or empty.
     pub(crate) topic: TopicName,
     pub(crate) partition: i32,
+}
+
+impl FetchKey {
+    /// What makes two keys the same: the name counts where there is no id.
+    fn identity(&self) -> (i32, Uuid, Option<&str>) {
+        (self.partition, self.topic_id, (self.topic_id == Uuid::ZERO).then_some(self.topic.as_str()))
+    }
+
+    /// Learns the name of an id; once learned it stays, even when the topic is gone.
+    fn resolve(&mut self, name_of: impl Fn(Uuid) -> Option<TopicName>) {
+        if self.topic.is_empty()
+            && self.topic_id != Uuid::ZERO
+            && let Some(name) = name_of(self.topic_id)
+        {
+            self.topic = name;
+        }
+    }
+}
+
+impl PartialEq for FetchKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.identity() == other.identity()
+    }
+}
+
+impl Eq for FetchKey {}
+
+impl Hash for FetchKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.identity().hash(state);
+    }
 }
 
 /// What is asked of one partition.
@@ -87,6 +121,34 @@ pub(crate) enum FetchContext {
     Full(Vec<(FetchKey, FetchSpec)>),
     /// The partitions of the session, already brought up to date and with its epoch moved on.
     Incremental { session: Arc<Mutex<Session>>, id: i32, partitions: Vec<(FetchKey, FetchSpec)> },
+}
+
+impl FetchContext {
+    /// The partitions to serve, in order.
+    pub(crate) fn partitions(&self) -> &[(FetchKey, FetchSpec)] {
+        match self {
+            Self::Sessionless(partitions) | Self::Full(partitions) | Self::Incremental { partitions, .. } => {
+                partitions
+            }
+        }
+    }
+
+    /// Gives topics that are named by id the names that they have now; a session keeps them.
+    pub(crate) fn resolve(&mut self, name_of: impl Fn(Uuid) -> Option<TopicName>) {
+        match self {
+            Self::Sessionless(partitions) | Self::Full(partitions) => {
+                partitions.iter_mut().for_each(|(key, _)| key.resolve(&name_of));
+            }
+            Self::Incremental { session, partitions, .. } => {
+                let mut session = lock(session);
+                let cached = session.order.values_mut();
+                for (cached, (key, _)) in cached.zip(partitions) {
+                    cached.key.resolve(&name_of);
+                    key.topic.clone_from(&cached.key.topic);
+                }
+            }
+        }
+    }
 }
 
 /// All sessions of a broker.
@@ -201,7 +263,7 @@ impl FetchSessions {
         state.last_used_ms = now_ms;
         if state.order.is_empty() {
             sessions.remove(&session_id);
-            return Ok(FetchContext::Sessionless(Vec::new()));
+            return Ok(FetchContext::Sessionless(partitions));
         }
         state.epoch = next_epoch(state.epoch);
         let partitions = state.order.values().map(|c| (c.key.clone(), c.spec)).collect();
@@ -217,9 +279,6 @@ impl FetchSessions {
         partitions: &[(FetchKey, FetchSpec, AnswerFacts)],
         mut fresh_ids: impl FnMut() -> i32,
     ) -> i32 {
-        if partitions.is_empty() {
-            return NO_SESSION;
-        }
         let mut sessions = lock(&self.sessions);
         if sessions.len() >= self.max_sessions
             && !self.evict_one(&mut sessions, now_ms, privileged, partitions.len())

@@ -3,6 +3,7 @@
 //! Each lane is one check that can pass, fail, or be skipped because a toolchain is missing; a skip is said loudly and CI has
 //! none. What lanes need (Python clients, kafkajs, kcat, Apache Kafka's jars) is set up below `target/`.
 
+pub(crate) mod differential;
 mod lanes;
 pub(crate) mod node;
 pub(crate) mod setup;
@@ -54,6 +55,11 @@ const LANES: &[Lane] = &[
     Lane { name: "clippy", about: "no warning in any crate or test", run: lanes::clippy },
     Lane { name: "rust", about: "unit, property, scenario and JVM comparison tests", run: lanes::rust },
     Lane {
+        name: "differential",
+        about: "sequences of requests, answered as Apache Kafka answers them",
+        run: differential::lane,
+    },
+    Lane {
         name: "python",
         about: "kafka-python, confluent-kafka, aiokafka; restart; kill -9",
         run: lanes::python,
@@ -85,7 +91,7 @@ const LANES: &[Lane] = &[
 pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     if options.list {
         for lane in LANES {
-            println!("{:11} {}", lane.name, lane.about);
+            println!("{:12} {}", lane.name, lane.about);
         }
         return Ok(());
     }
@@ -112,7 +118,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
                 "FAILED".to_owned()
             }
         };
-        summary.push(format!("{:11} {:>6.1} s  {word}", lane.name, start.elapsed().as_secs_f64()));
+        summary.push(format!("{:12} {:>6.1} s  {word}", lane.name, start.elapsed().as_secs_f64()));
     }
     println!("\n{}", summary.join("\n"));
     if failed {

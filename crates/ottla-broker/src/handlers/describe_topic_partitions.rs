@@ -85,6 +85,11 @@ struct Page<'a> {
 
 impl Page<'_> {
     fn topic(&mut self, name: &str, from: i32) -> Option<DescribeTopicPartitionsResponseTopic<'static>> {
+        // Whether there is such a topic is for the next page.
+        if self.left == 0 {
+            self.next = Some(Cursor { topic_name: name.to_owned().into(), partition_index: from });
+            return None;
+        }
         let base = DescribeTopicPartitionsResponseTopic {
             name: Some(name.to_owned().into()),
             is_internal: internal_topics::is_internal(name),
@@ -98,10 +103,6 @@ impl Page<'_> {
             };
             return Some(DescribeTopicPartitionsResponseTopic { error_code: error.code(), ..base });
         };
-        if self.left == 0 {
-            self.next = Some(Cursor { topic_name: name.to_owned().into(), partition_index: from });
-            return None;
-        }
         let mut partitions = Vec::new();
         for (index, state) in topic.partitions.iter().skip_while(|(index, _)| **index < from) {
             if self.left == 0 {

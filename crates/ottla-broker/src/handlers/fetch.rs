@@ -6,7 +6,7 @@
 //!
 //! Errors of the whole request: `FETCH_SESSION_ID_NOT_FOUND`, `INVALID_FETCH_SESSION_EPOCH`, `FETCH_SESSION_TOPIC_ID_ERROR`; per
 //! partition: `UNKNOWN_TOPIC_OR_PARTITION`, `UNKNOWN_TOPIC_ID`, `NOT_LEADER_OR_FOLLOWER`, `OFFSET_OUT_OF_RANGE`,
-//! `FENCED_LEADER_EPOCH`, `UNKNOWN_LEADER_EPOCH`, `KAFKA_STORAGE_ERROR`.
+//! `FENCED_LEADER_EPOCH`, `UNKNOWN_LEADER_EPOCH`, `INCONSISTENT_TOPIC_ID` (a session's topic was made again), `KAFKA_STORAGE_ERROR`.
 
 use std::borrow::Cow;
 use std::collections::hash_map::Entry;
@@ -14,7 +14,6 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use ottla_metadata::image::MetadataImage;
 use ottla_net::Outcome;
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::fetch_response::{
@@ -22,12 +21,13 @@ use ottla_protocol::messages::fetch_response::{
 };
 use ottla_protocol::messages::{FetchRequest, FetchResponse};
 use ottla_protocol::wire::RecordData;
+use ottla_types::Uuid;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::broker::Broker;
 use crate::clock;
-use crate::fetch_read::{Answer, Limits, Parked, Reader};
+use crate::fetch_read::{Answer, Limits, Parked, Reader, find};
 use crate::fetch_session::{FetchContext, FetchKey, FetchSpec, NO_SESSION, Session, SessionError};
 use crate::random;
 use crate::request::{FileRange, Request};
@@ -66,44 +66,38 @@ pub(crate) fn handle(broker: &Arc<Broker>, request: Request) -> Outcome {
         }
     };
     let reader = Reader::new(broker, wanted.limits);
-    let answers = reader.read(partitions(&wanted.context));
-    if is_enough(&answers, &wanted) {
+    let answers = reader.read(wanted.context.partitions());
+    if is_enough(&answers, &wanted, Answer::is_urgent) {
         return respond(broker, &request, &wanted, answers);
     }
     let broker = Arc::clone(broker);
     Outcome::later(async move {
         let deadline = Instant::now() + wanted.max_wait;
-        let reader = Reader::new(&broker, wanted.limits);
+        let reader = Reader::new(&broker, wanted.limits).after_waiting();
         let notify = Arc::new(Notify::new());
         loop {
             // Parked before it reads, so that nothing can come unnoticed in between.
-            let parked = Parked::park(&broker, partitions(&wanted.context), &notify);
-            let answers = reader.read(partitions(&wanted.context));
-            if is_enough(&answers, &wanted) {
+            let parked = Parked::park(&broker, wanted.context.partitions(), &notify);
+            let answers = reader.read(wanted.context.partitions());
+            if is_enough(&answers, &wanted, Answer::ends_wait) {
                 return respond(&broker, &request, &wanted, answers);
             }
             if tokio::time::timeout_at(deadline, notify.notified()).await.is_err() {
                 drop(parked);
                 // Time is up: whatever came since it last looked goes along.
-                let answers = reader.read(partitions(&wanted.context));
+                let answers = reader.read(wanted.context.partitions());
                 return respond(&broker, &request, &wanted, answers);
             }
         }
     })
 }
 
-fn partitions(context: &FetchContext) -> &[(FetchKey, FetchSpec)] {
-    match context {
-        FetchContext::Sessionless(partitions)
-        | FetchContext::Full(partitions)
-        | FetchContext::Incremental { partitions, .. } => partitions,
-    }
-}
-
 fn understand(broker: &Broker, request: &Request, message: &FetchRequest<'_>) -> Result<Wanted, ErrorCode> {
     let uses_topic_ids = request.api_version >= 13;
-    let image = broker.image();
-    let key = |name: &str, id, partition| name_topic(&image, uses_topic_ids, name, id, partition);
+    let key = |name: &str, id, partition| match uses_topic_ids {
+        true => FetchKey { topic_id: id, topic: "".into(), partition },
+        false => FetchKey { topic_id: Uuid::ZERO, topic: name.into(), partition },
+    };
     let mut wanted = Vec::new();
     let mut places = HashMap::new();
     for topic in &message.topics {
@@ -132,8 +126,10 @@ fn understand(broker: &Broker, request: &Request, message: &FetchRequest<'_>) ->
         .flat_map(|topic| topic.partitions.iter().map(|&index| key(&topic.topic, topic.topic_id, index)))
         .collect();
     let session = (message.session_id, message.session_epoch);
-    let context =
+    let mut context =
         broker.fetch_sessions.context(clock::now_ms(), session, uses_topic_ids, wanted, &forgotten)?;
+    let image = broker.image();
+    context.resolve(|id| image.topics().by_id(id).map(|topic| topic.name.clone()));
     let is_replica = replica_id(message, request.api_version) >= 0;
     let quota_bytes = if is_replica { u32::MAX } else { request.max_fetch_bytes() };
     let max_bytes = message.max_bytes.min(broker.fetch_max_bytes());
@@ -153,27 +149,11 @@ fn replica_id(message: &FetchRequest<'_>, version: i16) -> i32 {
     if version >= 15 { message.replica_state.replica_id } else { message.replica_id }
 }
 
-/// A partition's key: with topic ids the name follows from the image, without the id does.
-fn name_topic(
-    image: &MetadataImage,
-    uses_topic_ids: bool,
-    name: &str,
-    topic_id: ottla_types::Uuid,
-    partition: i32,
-) -> FetchKey {
-    if uses_topic_ids {
-        FetchKey { topic_id, topic: "".into(), partition }
-    } else {
-        let topic_id = image.topics().id(name).unwrap_or_default();
-        FetchKey { topic_id, topic: name.into(), partition }
-    }
-}
-
 /// Whether a response need not wait: it has bytes enough, something to tell, or no reason to wait for.
-fn is_enough(answers: &[Answer], wanted: &Wanted) -> bool {
+fn is_enough(answers: &[Answer], wanted: &Wanted, is_urgent: fn(&Answer) -> bool) -> bool {
     wanted.max_wait.is_zero()
         || answers.is_empty()
-        || answers.iter().any(Answer::is_urgent)
+        || answers.iter().any(is_urgent)
         || answers.iter().map(|answer| u64::from(answer.len())).sum::<u64>() >= wanted.min_bytes
 }
 
@@ -205,9 +185,10 @@ fn respond(broker: &Broker, request: &Request, wanted: &Wanted, mut answers: Vec
         FetchContext::Incremental { session, .. } => Some(session),
         _ => None,
     };
-    for ((key, _), answer) in partitions(&wanted.context).iter().zip(&answers) {
+    let image = broker.image();
+    for ((key, _), answer) in wanted.context.partitions().iter().zip(&answers) {
         if answer.len() > 0
-            && let Some(partition) = broker.partition(key.topic_id, key.partition)
+            && let Ok(partition) = find(broker, &image, key)
         {
             partition.traffic.sent(u64::from(answer.len()));
         }
@@ -292,12 +273,12 @@ fn assemble(
     let mut session = session.map(|session| session.lock().unwrap_or_else(PoisonError::into_inner));
     let mut topics: Vec<FetchableTopicResponse<'static>> = Vec::new();
     let (mut files, mut bytes) = (Vec::new(), 0);
-    let mut answers: Vec<_> = partitions(&wanted.context).iter().zip(answers).collect();
+    let mut answers: Vec<_> = wanted.context.partitions().iter().zip(answers).collect();
     // What is not known comes last, ids before names, as Kafka has it.
-    answers.sort_by_key(|(_, answer)| match answer.error {
-        ErrorCode::UnknownTopicId => 1,
-        ErrorCode::UnknownTopicOrPartition => 2,
-        _ => 0,
+    answers.sort_by_key(|(_, answer)| match (answer.is_unknown, answer.error) {
+        (false, _) => 0,
+        (true, ErrorCode::UnknownTopicId) => 1,
+        (true, _) => 2,
     });
     for ((key, _), answer) in answers {
         if let Some(session) = &mut session
@@ -316,7 +297,7 @@ fn assemble(
         if !is_same {
             topics.push(FetchableTopicResponse {
                 topic: if wanted.uses_topic_ids { "".into() } else { key.topic.to_string().into() },
-                topic_id: if wanted.uses_topic_ids { key.topic_id } else { ottla_types::Uuid::ZERO },
+                topic_id: if wanted.uses_topic_ids { key.topic_id } else { Uuid::ZERO },
                 partitions: Vec::new(),
             });
         }
@@ -327,14 +308,14 @@ fn assemble(
 }
 
 fn describe(index: i32, answer: Answer, files: &mut Vec<FileRange>) -> PartitionData<'static> {
-    let is_unknown = matches!(answer.error, ErrorCode::UnknownTopicId | ErrorCode::UnknownTopicOrPartition);
+    let aborted = answer.aborted_transactions();
     let mut data = PartitionData {
         partition_index: index,
         error_code: answer.error.code(),
         high_watermark: answer.high_watermark,
         last_stable_offset: answer.last_stable_offset,
         log_start_offset: answer.log_start_offset,
-        aborted_transactions: if is_unknown { Some(Vec::new()) } else { answer.aborted_transactions() },
+        aborted_transactions: aborted,
         records: Some(RecordData::Borrowed(&[])),
         ..PartitionData::default()
     };

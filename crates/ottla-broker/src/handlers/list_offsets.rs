@@ -111,7 +111,6 @@ struct Lookup<'a> {
 
 impl Lookup<'_> {
     fn partition(&self, topic: &str, wanted: &ListOffsetsPartition) -> Result<Found, ErrorCode> {
-        let partition = self.broker.partition_named(topic, wanted.partition_index)?;
         let lowest_special = match self.version {
             11.. => EARLIEST_PENDING_UPLOAD,
             9..=10 => LATEST_TIERED,
@@ -122,6 +121,7 @@ impl Lookup<'_> {
         if wanted.timestamp < lowest_special {
             return Err(ErrorCode::UnsupportedVersion);
         }
+        let partition = self.broker.partition_named(topic, wanted.partition_index)?;
         partition.with(|replica| self.replica(replica, wanted)).unwrap_or(Err(ErrorCode::NotLeaderOrFollower))
     }
 

@@ -341,15 +341,18 @@ impl TopicAppend<'_> {
         records: Range<usize>,
         guard: Guard,
     ) -> Result<(Arc<Partition>, AppendInfo, Option<i64>), Refusal> {
+        let Some(metadata) = self.image.topics().partition(topic_id, index) else {
+            return Err(ErrorCode::UnknownTopicOrPartition.into());
+        };
+        let version = self.request.api_version;
+        let bytes = self.request.body_mut(records.clone());
+        batches::check(bytes, version)?;
         if !matches!(self.acks, -1..=1) {
             return Err(ErrorCode::InvalidRequiredAcks.into());
         }
         if internal_topics::is_internal(name) && self.request.client_id() != ADMIN_CLIENT_ID {
             return Err(ErrorCode::InvalidTopicException.into());
         }
-        let Some(metadata) = self.image.topics().partition(topic_id, index) else {
-            return Err(ErrorCode::UnknownTopicOrPartition.into());
-        };
         let partition = self.broker.hosted_partition(topic_id, index)?;
         let settings = partition.settings();
         // More replicas than there are cannot be in sync (`Partition.effectiveMinIsr`).
@@ -357,9 +360,7 @@ impl TopicAppend<'_> {
         if self.acks == -1 && metadata.isr.len() < wanted {
             return Err(ErrorCode::NotEnoughReplicas.into());
         }
-        let version = self.request.api_version;
         let bytes = self.request.body_mut(records);
-        batches::check(bytes, version)?;
         let now_ms = clock::now_ms();
         let start = || partition.with(|replica| replica.log().log_start_offset().value()).unwrap_or(-1);
         let rules = settings.rules(&partition.id, Origin::Client);

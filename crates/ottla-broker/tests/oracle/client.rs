@@ -26,6 +26,7 @@ pub(crate) fn versions<'a, R: Request<'a>>() -> impl Iterator<Item = i16> {
 pub(crate) struct Connection {
     stream: TcpStream,
     correlation_id: i32,
+    client_id: String,
 }
 
 impl Connection {
@@ -33,7 +34,21 @@ impl Connection {
         let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, correlation_id: 0 })
+        Ok(Self { stream, correlation_id: 0, client_id: "oracle".to_owned() })
+    }
+
+    /// Whether something to read comes within a time.
+    pub(crate) fn is_readable(&self, within: Duration) -> io::Result<bool> {
+        self.stream.set_read_timeout(Some(within.max(Duration::from_millis(1))))?;
+        let seen = self.stream.peek(&mut [0]);
+        self.stream.set_read_timeout(Some(PATIENCE))?;
+        match seen {
+            Ok(_) => Ok(true),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Sends bytes as they are.
@@ -49,7 +64,7 @@ impl Connection {
     /// Sends a request, without waiting for its answer.
     pub(crate) fn send<'a, R: Request<'a>>(&mut self, version: i16, request: &R) -> io::Result<()> {
         self.correlation_id += 1;
-        let frame = encode_request(request, version, self.correlation_id, Some("oracle"))
+        let frame = encode_request(request, version, self.correlation_id, Some(&self.client_id))
             .unwrap_or_else(|error| panic!("the test's {} v{version}: {error}", R::NAME));
         self.write_frame(&frame.into_bytes().expect("requests are in memory"))
     }
@@ -90,13 +105,21 @@ pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     /// Connections; the first is the one that [`call`](Self::call) uses.
     connections: Vec<Option<Connection>>,
+    /// Whether connections behind the first have client ids of their own, so that members of a group can be told apart.
+    pub(crate) client_ids: bool,
     names: Names,
     pub(crate) entries: Vec<Entry>,
 }
 
 impl Peer {
     pub(crate) fn new(address: SocketAddr) -> Self {
-        Self { address, connections: Vec::new(), names: Names::default(), entries: Vec::new() }
+        Self {
+            address,
+            connections: Vec::new(),
+            client_ids: false,
+            names: Names::default(),
+            entries: Vec::new(),
+        }
     }
 
     fn connection(&mut self, index: usize) -> io::Result<&mut Connection> {
@@ -105,9 +128,18 @@ impl Peer {
         }
         let slot = &mut self.connections[index];
         if slot.is_none() {
-            *slot = Some(Connection::open(self.address)?);
+            let mut connection = Connection::open(self.address)?;
+            if self.client_ids && index > 0 {
+                connection.client_id = format!("oracle-{index}");
+            }
+            *slot = Some(connection);
         }
         Ok(slot.as_mut().expect("opened above"))
+    }
+
+    /// Whether an answer, or the end of the connection, comes within a time.
+    pub(crate) fn is_answered(&mut self, on: usize, within: Duration) -> bool {
+        self.connection(on).and_then(|connection| connection.is_readable(within)).unwrap_or(true)
     }
 
     /// Forgets a connection.
@@ -190,8 +222,22 @@ impl Peer {
     where
         R::Response<'static>: Debug + Clone,
     {
+        self.receive_edited::<R>(on, version, case, |_| {})
+    }
+
+    /// Takes the answer to a request sent before, and writes down what `edit` leaves of it.
+    pub(crate) fn receive_edited<'a, R: Request<'a>>(
+        &mut self,
+        on: usize,
+        version: i16,
+        case: &str,
+        edit: impl FnOnce(&mut R::Response<'static>),
+    ) -> R::Response<'static>
+    where
+        R::Response<'static>: Debug + Clone,
+    {
         let answer = self.receive_quietly::<R>(on, version);
-        self.record::<R>(version, case, answer, |_| {})
+        self.record::<R>(version, case, answer, edit)
     }
 
     fn record<'a, R: Request<'a>>(
@@ -219,6 +265,18 @@ impl Peer {
         answer
     }
 
+    /// Writes down an answer that did not come from a server.
+    pub(crate) fn record_answer<'a, R: Request<'a>>(
+        &mut self,
+        version: i16,
+        case: &str,
+        answer: R::Response<'static>,
+    ) where
+        R::Response<'static>: Debug + Clone,
+    {
+        self.record::<R>(version, case, Ok(answer), |_| {});
+    }
+
     /// Whether an answer comes to a request sent before.
     pub(crate) fn answers<'a, R: Request<'a>>(&mut self, on: usize, version: i16) -> bool {
         self.receive_quietly::<R>(on, version).is_ok()
@@ -226,7 +284,9 @@ impl Peer {
 
     /// Writes down something seen in another way.
     pub(crate) fn note(&mut self, version: i16, case: &str, seen: &impl Debug) {
-        let fields = Tree::of(seen).leaves();
+        let mut tree = Tree::of(seen);
+        self.names.normalise(case.split(':').next().unwrap_or(case), &mut tree);
+        let fields = tree.leaves();
         self.entries.push(Entry { case: case.to_owned(), version, fields });
     }
 

@@ -14,6 +14,8 @@ enum How {
     Present,
     /// A number from the clock or from a log's length: only whether it is there (not negative).
     NotNegative,
+    /// A time: `<now>` when the server's clock gave it during the run; times that requests gave stay as they are.
+    Clock,
     /// The order of this array means nothing: both are sorted.
     AnyOrder,
 }
@@ -32,10 +34,10 @@ const fn rule(message: &'static str, field: &'static str, how: How, why: &'stati
 
 const RANDOM: &str = "drawn at random by the server";
 const WORDS: &str = "text for people; Kafka words it anew from release to release";
+const CLOCK: &str = "the server's clock";
 const HASHED: &str = "Kafka answers in the order of a hash table";
 
 const METADATA_LOG: &str = "the length of the metadata log";
-const CLOCK: &str = "the server's clock";
 
 const RULES: &[Rule] = &[
     rule("*", "topic_id", How::Named("topic"), RANDOM),
@@ -62,7 +64,6 @@ const RULES: &[Rule] = &[
         How::NotNegative,
         "an offset of the metadata log",
     ),
-    rule("ProduceResponse", "log_append_time_ms", How::NotNegative, "the server's clock"),
     rule("DescribeQuorumResponse", "replica_directory_id", How::Named("directory"), RANDOM),
     rule("DescribeQuorumResponse", "leader_epoch", How::NotNegative, "a slow start takes several elections"),
     rule("DescribeQuorumResponse", "log_end_offset", How::NotNegative, METADATA_LOG),
@@ -77,7 +78,7 @@ const RULES: &[Rule] = &[
     rule("AlterUserScramCredentialsResponse", "results", How::AnyOrder, HASHED),
     rule("DescribeUserScramCredentialsResponse", "results", How::AnyOrder, HASHED),
     rule("DescribeUserScramCredentialsResponse", "credential_infos", How::AnyOrder, HASHED),
-    rule("DescribeTransactionsResponse", "transaction_start_time_ms", How::NotNegative, "the server's clock"),
+    rule("DescribeTransactionsResponse", "transaction_start_time_ms", How::NotNegative, CLOCK),
     rule("DescribeProducersResponse", "last_timestamp", How::NotNegative, "markers have the server's time"),
     rule("DescribeTransactionsResponse", "topics", How::AnyOrder, HASHED),
     rule("DescribeTransactionsResponse", "partitions", How::AnyOrder, HASHED),
@@ -92,6 +93,12 @@ const RULES: &[Rule] = &[
     rule("WriteTxnMarkersResponse", "topics", How::AnyOrder, HASHED),
     rule("WriteTxnMarkersResponse", "partitions", How::AnyOrder, HASHED),
     rule("TxnOffsetCommitResponse", "topics", How::AnyOrder, HASHED),
+    rule("ProduceResponse", "log_append_time_ms", How::NotNegative, CLOCK),
+    rule("ListOffsetsResponse", "timestamp", How::Clock, CLOCK),
+    rule("Batches", "timestamp", How::Clock, CLOCK),
+    rule("Batches", "base_timestamp", How::Clock, CLOCK),
+    rule("Batches", "max_timestamp", How::Clock, CLOCK),
+    rule("Batches", "producer_id", How::Named("producer"), "blocks of ids are given out in order of need"),
     rule("MetadataResponse", "topics", How::AnyOrder, HASHED),
     rule("MetadataResponse", "brokers", How::AnyOrder, HASHED),
     rule("DescribeClusterResponse", "brokers", How::AnyOrder, HASHED),
@@ -188,6 +195,7 @@ impl Names {
                             *text = known.map_or_else(|| masked(text), |index| format!("{kind}#{index:06}"));
                         }
                         (Some(How::Present | How::NotNegative), Tree::Leaf(text)) => *text = masked(text),
+                        (Some(How::Clock), Tree::Leaf(text)) if is_now(text) => *text = "<now>".to_owned(),
                         _ => self.hide(message, value),
                     }
                 }
@@ -206,6 +214,7 @@ impl Names {
                             *text = self.name(kind, text);
                         }
                         (Some(How::Present | How::NotNegative), Tree::Leaf(text)) => *text = masked(text),
+                        (Some(How::Clock), Tree::Leaf(text)) if is_now(text) => *text = "<now>".to_owned(),
                         _ => self.replace(message, value),
                     }
                 }
@@ -231,6 +240,13 @@ fn is_chosen(text: &str) -> bool {
 
 fn masked(text: &str) -> String {
     if is_chosen(text) || text == "0" { "<there>".to_owned() } else { text.to_owned() }
+}
+
+/// Whether a number is a time of the last hours, in milliseconds.
+fn is_now(text: &str) -> bool {
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().expect("a clock after 1970");
+    let Ok(time_ms) = text.parse::<u128>() else { return false };
+    now.as_millis().abs_diff(time_ms) < 6 * 3_600_000
 }
 
 #[test]

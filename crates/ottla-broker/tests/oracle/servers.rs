@@ -40,7 +40,7 @@ fn free_ports() -> [u16; 2] {
     sockets.map(|socket| socket.local_addr().expect("bound").port())
 }
 
-fn settings(dir: &Path, [broker, controller]: [u16; 2]) -> Vec<(String, String)> {
+fn settings(dir: &Path, [broker, controller]: [u16; 2], extra: &[(&str, &str)]) -> Vec<(String, String)> {
     let own = [
         ("log.dirs", dir.join("data").display().to_string()),
         ("listeners", format!("PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}")),
@@ -48,7 +48,8 @@ fn settings(dir: &Path, [broker, controller]: [u16; 2]) -> Vec<(String, String)>
         ("controller.quorum.bootstrap.servers", format!("127.0.0.1:{controller}")),
     ];
     let shared = SETTINGS.iter().map(|(key, value)| (*key, (*value).to_owned()));
-    shared.chain(own).map(|(key, value)| (key.to_owned(), value)).collect()
+    let extra = extra.iter().map(|(key, value)| (*key, (*value).to_owned()));
+    shared.chain(own).chain(extra).map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
 /// As a properties file.
@@ -68,9 +69,8 @@ impl Own {
     pub(crate) fn start(extra: &[(&str, &str)]) -> Self {
         let dir = TempDir::new().expect("a directory");
         let ports = free_ports();
-        let properties = text(&settings(dir.path(), ports));
-        let overrides: Vec<_> = extra.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
-        let sources = Sources { properties: Some(&properties), overrides: &overrides };
+        let properties = text(&settings(dir.path(), ports, extra));
+        let sources = Sources { properties: Some(&properties), overrides: &[] };
         let (config, _) = BrokerConfig::load(sources).expect("a valid configuration");
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -106,7 +106,7 @@ pub(crate) struct Kafka {
 
 impl Kafka {
     /// Starts one when `OTTLA_KAFKA_CLASSPATH` has its jars; says loudly when not.
-    pub(crate) fn start() -> Option<Self> {
+    pub(crate) fn start(extra: &[(&str, &str)]) -> Option<Self> {
         let Some(jars) = std::env::var_os("OTTLA_KAFKA_CLASSPATH").map(PathBuf::from) else {
             skipped("OTTLA_KAFKA_CLASSPATH is not set");
             return None;
@@ -119,7 +119,7 @@ impl Kafka {
         let dir = TempDir::new().expect("a directory");
         let ports = free_ports();
         let properties = dir.path().join("server.properties");
-        fs::write(&properties, text(&settings(dir.path(), ports))).expect("a writable directory");
+        fs::write(&properties, text(&settings(dir.path(), ports, extra))).expect("a writable directory");
         let java = |main: &str| {
             let log = fs::File::options().create(true).append(true).open(dir.path().join("log.txt"));
             let log = log.expect("a writable directory");

@@ -251,8 +251,9 @@ fn created(
 ) -> CreatableTopicResult<'static> {
     let entries = ottla_config::describe_topic(config, overrides).unwrap_or_default();
     let configs = entries.into_iter().map(|entry| CreatableTopicConfigs {
+        // Kafka's controller repeats the text it was given; DescribeConfigs shows what it means.
+        value: overrides.get(&entry.name).cloned().or(entry.value).map(Into::into),
         name: entry.name.into(),
-        value: entry.value.map(Into::into),
         read_only: entry.read_only,
         config_source: entry.source.id(),
         is_sensitive: entry.is_sensitive,

@@ -1,0 +1,60 @@
+//! Requests that sequences share, the oracle's and a few more.
+
+#[allow(dead_code, reason = "shared with the oracle, which uses more of it")]
+#[path = "../oracle/requests.rs"]
+mod shared;
+
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use ottla_protocol::messages::describe_configs_request::DescribeConfigsResource;
+use ottla_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
+use ottla_protocol::messages::{DescribeConfigsRequest, IncrementalAlterConfigsRequest};
+pub(crate) use shared::*;
+
+use crate::client::Peer;
+
+pub(crate) const TOPIC: i8 = 2;
+const CLIENT_METRICS: i8 = 16;
+pub(crate) const SET: i8 = 0;
+
+pub(crate) fn alter<'a>(
+    kind: i8,
+    name: &'a str,
+    changes: &[(&'a str, i8, Option<&'a str>)],
+) -> IncrementalAlterConfigsRequest<'a> {
+    let change = |(name, operation, value): &(&'a str, i8, Option<&'a str>)| AlterableConfig {
+        name: (*name).into(),
+        config_operation: *operation,
+        value: value.map(Into::into),
+    };
+    let configs = changes.iter().map(change).collect();
+    let resource = AlterConfigsResource { resource_type: kind, resource_name: name.into(), configs };
+    IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false }
+}
+
+pub(crate) fn describe<'a>(kind: i8, name: &'a str, keys: Option<&[&'a str]>) -> DescribeConfigsRequest<'a> {
+    let resource = DescribeConfigsResource {
+        resource_type: kind,
+        resource_name: name.into(),
+        configuration_keys: keys.map(|keys| keys.iter().map(|key| (*key).into()).collect()),
+    };
+    DescribeConfigsRequest { resources: vec![resource], ..DescribeConfigsRequest::default() }
+}
+
+/// Waits until every change of metadata that was answered before counts everywhere in the server.
+///
+/// Kafka's controller answers before its broker has seen a change. Its broker takes changes one image after another: once it
+/// shows a later change, and then one later still, everything up to the first has been made real.
+pub(crate) fn barrier(peer: &mut Peer) {
+    static COUNT: AtomicI32 = AtomicI32::new(0);
+    let name = format!("barrier-{}", COUNT.fetch_add(1, Ordering::Relaxed));
+    for interval in ["1000", "2000"] {
+        let set = alter(CLIENT_METRICS, &name, &[("interval.ms", SET, Some(interval))]);
+        let answer = peer.ask(1, &set).expect("an answer");
+        assert_eq!(answer.responses[0].error_code, 0, "{answer:?}");
+        let describe = describe(CLIENT_METRICS, &name, Some(&["interval.ms"]));
+        peer.wait_for(4, &describe, |answer| {
+            answer.results[0].configs.first().and_then(|config| config.value.as_deref()) == Some(interval)
+        });
+    }
+}
