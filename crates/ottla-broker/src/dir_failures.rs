@@ -20,8 +20,12 @@ pub(crate) fn watch(broker: &Arc<Broker>, on_last: impl FnOnce() + Send + 'stati
         dir.on_failure(move || failed.notify_one());
     }
     let broker = Arc::clone(broker);
+    // The controller knows of these from the broker's first heartbeat.
+    let mut known: Vec<Arc<LogDir>> = offline(&broker);
+    for dir in &known {
+        tell_operator(dir);
+    }
     tokio::spawn(async move {
-        let mut known: Vec<Arc<LogDir>> = offline(&broker);
         loop {
             // One that failed before the hook was there is found as well.
             let fresh: Vec<_> = offline(&broker)
@@ -58,12 +62,10 @@ fn can_go_on(broker: &Broker) -> bool {
 
 fn take_out_of_service(broker: &Arc<Broker>, dir: &Arc<LogDir>) {
     let reason = dir.offline_reason().unwrap_or("it failed").to_owned();
-    let mut count = 0;
     for partition in broker.partitions() {
         if partition.dir().path() != dir.path() {
             continue;
         }
-        count += 1;
         match partition.id.topic.as_str() {
             CONSUMER_OFFSETS => broker.groups.resign(partition.id.partition),
             TRANSACTION_STATE => broker.transactions.resign(partition.id.partition),
@@ -75,7 +77,16 @@ fn take_out_of_service(broker: &Arc<Broker>, dir: &Arc<LogDir>) {
         });
     }
     broker.replicas.dirs().forget_logs_in(dir);
-    error!(dir = %dir.path().display(), "the log directory is offline, with {count} partitions: {reason}");
+    tell_operator(dir);
+}
+
+fn tell_operator(dir: &LogDir) {
+    let reason = dir.offline_reason().unwrap_or("it failed");
+    error!(
+        dir = %dir.path().display(),
+        "the log directory is offline: {reason}. \
+         Make room on its disk or repair it, then start this node again; its records are kept"
+    );
 }
 
 /// The controller finds other leaders for what was there, if there are any.

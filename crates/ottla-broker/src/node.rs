@@ -53,8 +53,8 @@ pub struct Started {
     pub node_id: i32,
     /// Each listener: name, address bound, address advertised.
     pub listeners: Vec<(String, String, String)>,
-    /// The log directories.
-    pub log_dirs: Vec<PathBuf>,
+    /// The log directories, and whether each works.
+    pub log_dirs: Vec<(PathBuf, bool)>,
     /// Topics and partitions found.
     pub topics: usize,
     /// Partitions of this broker.
@@ -159,14 +159,15 @@ pub fn format(
 fn is_untouched(fs: &dyn Fs, config: &BrokerConfig) -> anyhow::Result<bool> {
     let (dirs, metadata_dir) = paths(config);
     for dir in dirs.iter().chain([&metadata_dir]) {
-        if exists(fs, &dir.join(META_PROPERTIES))? {
+        let reading = || format!("cannot read the log directory {}", dir.display());
+        if exists(fs, &dir.join(META_PROPERTIES)).with_context(reading)? {
             return Ok(false);
         }
         match fs.list(dir) {
             Ok(entries) if !entries.is_empty() => return Ok(false),
             Ok(_) => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error).with_context(|| format!("reading {}", dir.display())),
+            Err(error) => return Err(error).with_context(reading),
         }
     }
     Ok(true)
@@ -220,11 +221,12 @@ impl Node {
             .map(|(listener, (name, ..))| (name.clone(), Arc::clone(listener.stats())));
         let metrics = Arc::new(NodeMetrics::new(Arc::clone(&broker), stats.collect(), budget));
         let image = broker.image();
+        let dirs = broker.replicas.dirs();
         let started = Started {
             cluster_id: broker.cluster_id.clone(),
             node_id: broker.node_id.value(),
             listeners: described,
-            log_dirs: config.node().log_dirs.iter().map(PathBuf::from).collect(),
+            log_dirs: dirs.dirs().iter().map(|dir| (dir.path().to_owned(), dir.is_online())).collect(),
             topics: image.topics().len(),
             partitions: broker.partitions().len(),
             formatted,

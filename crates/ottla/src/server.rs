@@ -180,9 +180,13 @@ fn announce(started: &Started) {
     for (name, bound, advertised) in listeners {
         println!("  {name:<10} listens on {bound}, clients connect to {advertised}");
     }
-    for dir in log_dirs {
+    for (dir, is_online) in log_dirs {
         let shown = std::path::absolute(dir).unwrap_or_else(|_| dir.clone());
-        let state = if *formatted { "formatted just now" } else { "opened" };
+        let state = match (is_online, formatted) {
+            (false, _) => "offline",
+            (true, true) => "formatted just now",
+            (true, false) => "opened",
+        };
         println!("  data       in {} ({state})", shown.display());
     }
     println!("  holds      {topics} topics, {partitions} partitions");

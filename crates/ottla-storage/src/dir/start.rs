@@ -57,10 +57,14 @@ impl LogDirs {
         let all = lock_all(&fs, &found)?;
         let by_path = |path: &Path| all.iter().find(|dir| dir.path() == path).map(Arc::clone);
         let metadata_dir = by_path(&config.metadata_dir).ok_or(StartError::NoDirs)?;
-        metadata_dir.check_online().map_err(StartError::MetadataDir)?;
         let dirs: Vec<Arc<LogDir>> = config.dirs.iter().filter_map(|path| by_path(path)).collect();
-        if dirs.iter().all(|dir| !dir.is_online()) {
-            return Err(all_offline(&dirs));
+        let refusal = match metadata_dir.check_online() {
+            Err(offline) => Some(StartError::MetadataDir(offline)),
+            Ok(()) => dirs.iter().all(|dir| !dir.is_online()).then(|| all_offline(&dirs)),
+        };
+        if let Some(refusal) = refusal {
+            all.iter().for_each(|dir| dir.unlock());
+            return Err(refusal);
         }
         let broker_epoch = common_broker_epoch(&dirs);
         Ok(Self::new(fs, cluster_id, config.node_id, dirs, metadata_dir, broker_epoch))
