@@ -83,21 +83,7 @@ impl World {
             | Op::Beat { group, member, .. }
             | Op::Leave { group, member, .. }
                 if self.pending.contains_key(&connection(*group, *member)) => {}
-            Op::Join { group, member, named, protocols, session_timeout_ms, version } => {
-                let request = self.join_request(
-                    (*group, *member),
-                    *named && *version >= 5,
-                    protocols,
-                    *session_timeout_ms,
-                );
-                let request = JoinGroupRequest {
-                    group_instance_id: request.group_instance_id.filter(|_| *version >= 5),
-                    ..request
-                };
-                let on = connection(*group, *member);
-                self.peer.send(on, *version, &request).expect("sent");
-                self.pending.insert(on, Waiting::Join { group: *group, member: *member, version: *version });
-            }
+            Op::Join { .. } => self.join(op),
             Op::Sync { group, member, generation, version } => {
                 let request = self.sync_request(*group, *member, *generation, *version);
                 let on = connection(*group, *member);
@@ -148,6 +134,21 @@ impl World {
             }
             _ => unreachable!("only steps about groups come here"),
         }
+    }
+
+    fn join(&mut self, op: &Op) {
+        let Op::Join { group, member, named, protocols, session_timeout_ms, version } = op else {
+            unreachable!("a step that joins")
+        };
+        let request =
+            self.join_request((*group, *member), *named && *version >= 5, protocols, *session_timeout_ms);
+        let request = JoinGroupRequest {
+            group_instance_id: request.group_instance_id.filter(|_| *version >= 5),
+            ..request
+        };
+        let on = connection(*group, *member);
+        self.peer.send(on, *version, &request).expect("sent");
+        self.pending.insert(on, Waiting::Join { group: *group, member: *member, version: *version });
     }
 
     fn join_request(
