@@ -8,8 +8,8 @@ use std::thread::JoinHandle;
 use ottla_metadata::image::MetadataImage;
 use ottla_replica::Replica;
 use ottla_storage::dir::{
-    Admission, Checkpoint, CreateError, DirOffline, LoadJob, LogDir, LogDirs, LogKey, LogOwner, NewLog,
-    PlacedLog, StartError, write_checkpoints,
+    Admission, Checkpoint, CreateError, DirOffline, LoadJob, LoadOutcome, LogDir, LogDirs, LogKey, LogOwner,
+    NewLog, PlacedLog, StartError, take_twins, write_checkpoints,
 };
 use ottla_storage::log::Log;
 use ottla_types::{TopicPartition, Uuid};
@@ -65,7 +65,10 @@ impl Replicas {
         image: &MetadataImage,
         threads: usize,
     ) -> Result<(), StartError> {
-        let loads = self.dirs.begin_loading(clock::now_ms())?;
+        let mut loads = self.dirs.begin_loading(clock::now_ms())?;
+        for twins in take_twins(&mut loads) {
+            self.load_twins(broker, image, twins)?;
+        }
         let failure: Mutex<Option<StartError>> = Mutex::new(None);
         std::thread::scope(|scope| {
             for load in loads {
@@ -95,9 +98,36 @@ impl Replicas {
         }
     }
 
+    /// Opens what is one partition in several directories, of which one remains.
+    fn load_twins(
+        &self,
+        broker: &Broker,
+        image: &MetadataImage,
+        twins: Vec<LoadJob>,
+    ) -> Result<(), StartError> {
+        let Some(id) = twins.first().map(|job| job.key().partition.clone()) else { return Ok(()) };
+        let config = broker.topic_settings(image, &id.topic).log;
+        let open = |job: LoadJob| job.run(config.clone(), random::u64(), clock::now_ms());
+        let outcomes = twins.into_iter().map(open).collect();
+        let assigned = image.topics().partition_named(&id).and_then(|found| found.directory(broker.node_id));
+        let is_stray =
+            |id: &TopicPartition, topic_id| !image.topics().has_replica(id, topic_id, broker.node_id);
+        let (left, aside) = self.dirs.settle_twins(outcomes, &is_stray, assigned, random::u128());
+        for path in aside {
+            warn!(
+                "{id} was in two directories, as the end of a move can leave it: the copy with less is now {}",
+                path.display()
+            );
+        }
+        left.into_iter().try_for_each(|outcome| self.admit(broker, image, outcome))
+    }
+
     fn load_one(&self, broker: &Broker, image: &MetadataImage, job: LoadJob) -> Result<(), StartError> {
-        let settings = broker.topic_settings(image, &job.key().partition.topic);
-        let outcome = job.run(settings.log.clone(), random::u64(), clock::now_ms());
+        let config = broker.topic_settings(image, &job.key().partition.topic).log;
+        self.admit(broker, image, job.run(config, random::u64(), clock::now_ms()))
+    }
+
+    fn admit(&self, broker: &Broker, image: &MetadataImage, outcome: LoadOutcome) -> Result<(), StartError> {
         let is_stray =
             |id: &TopicPartition, topic_id| !image.topics().has_replica(id, topic_id, broker.node_id);
         match self.dirs.admit(outcome, &is_stray, random::u128())? {
@@ -107,6 +137,7 @@ impl Replicas {
                     broker.moves.found(*placed);
                 } else {
                     let topic_id = placed.log.topic_id().unwrap_or_default();
+                    let settings = broker.topic_settings(image, &placed.key.partition.topic);
                     broker.add_partition(self.partition(*placed, topic_id, settings));
                 }
             }

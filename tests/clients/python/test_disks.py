@@ -190,7 +190,8 @@ def describe(broker):
 
 def partitions_in(directory, topic):
     prefix = f'{topic}-'
-    return sorted(int(entry[len(prefix):]) for entry in os.listdir(directory) if entry.startswith(prefix))
+    return sorted(int(entry[len(prefix):]) for entry in os.listdir(directory)
+                  if entry.startswith(prefix) and entry[len(prefix):].isdigit())
 
 
 def paths(disks):
@@ -330,3 +331,22 @@ def test_a_node_does_not_start_without_permission(disks, node, formatted):
     said = refuse(directory, prefix=['setpriv', '--bounding-set', '-dac_override,-dac_read_search'])
     assert directory in said and 'Permission denied' in said
     assert contents(directory) == before
+
+
+def test_a_partition_that_is_in_two_directories_is_served_from_one(disks, node, name):
+    first, second = paths(disks)
+    broker = node(first, second)
+    create(broker, name)
+    (home,) = [directory for directory in (first, second) if partitions_in(directory, name)]
+    other = second if home == first else first
+    load = Load(broker, name, [0], limit=50)
+    wait_for('acknowledgements', lambda: load.has_acknowledged([0]), broker)
+    broker.stop()
+    shutil.copytree(os.path.join(home, f'{name}-0'), os.path.join(other, f'{name}-0'))
+    broker.start()
+    assert partitions_in(home, name) == [0]
+    assert any(entry.startswith(f'{name}-0.') and entry.endswith('-stray') for entry in os.listdir(other))
+    load.limit = 80
+    wait_for('acknowledgements', lambda: load.has_acknowledged([0]), broker)
+    load.finish()
+    load.check(broker)

@@ -49,10 +49,10 @@ pub struct LoadJob {
 #[derive(Debug)]
 #[must_use = "hand it to LogDirs::admit"]
 pub struct LoadOutcome {
-    dir: Arc<LogDir>,
-    path: PathBuf,
-    key: LogKey,
-    result: Result<(Log, LoadReport), LogError>,
+    pub(super) dir: Arc<LogDir>,
+    pub(super) path: PathBuf,
+    pub(super) key: LogKey,
+    pub(super) result: Result<(Log, LoadReport), LogError>,
 }
 
 /// What became of an opened log.
@@ -214,6 +214,18 @@ impl LoadJob {
             (log, report)
         });
         LoadOutcome { dir, path, key, result }
+    }
+}
+
+impl LoadOutcome {
+    /// Which log.
+    pub fn key(&self) -> &LogKey {
+        &self.key
+    }
+
+    /// Its directory.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 }
 

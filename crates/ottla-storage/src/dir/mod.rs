@@ -11,8 +11,8 @@
 //! # The order of a node's life
 //! 1. [`Format::plan`], [`FormatPlan::create_dirs`] (then the first metadata snapshot), [`FormatPlan::finish`]: once.
 //! 2. [`LogDirs::open`]: checks `meta.properties` everywhere, takes the locks, reads the last broker epoch.
-//! 3. [`LogDirs::begin_loading`], then [`LoadJob::run`] and [`LogDirs::admit`] for each job, from as many threads per
-//!    directory as wanted.
+//! 3. [`LogDirs::begin_loading`], [`take_twins`] and [`LogDirs::settle_twins`], then [`LoadJob::run`] and [`LogDirs::admit`] for
+//!    each job, from as many threads per directory as wanted.
 //! 4. [`LogDirs::create`], [`LogDirs::delete`], [`LogDirs::promote_future`], and the duties.
 //! 5. [`LogDirs::begin_shutdown`], then per directory [`DirShutdown::write_high_watermarks`],
 //!    [`DirShutdown::close_logs`] (several threads), [`DirShutdown::finish`].
@@ -37,6 +37,7 @@ mod properties;
 mod shutdown;
 mod stale_offsets;
 mod start;
+mod twins;
 
 pub use checkpoint_file::{
     CLEANER_CHECKPOINT, CheckpointError, CheckpointFile, HIGH_WATERMARK_CHECKPOINT, LOG_START_CHECKPOINT,
@@ -58,3 +59,4 @@ pub use partition_dir::{
 };
 pub use shutdown::DirShutdown;
 pub use start::LogDirsConfig;
+pub use twins::take_twins;

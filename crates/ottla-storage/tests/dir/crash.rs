@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
-use ottla_storage::dir::{Checkpoint, DirOffline, flush_due, write_checkpoints};
+use ottla_storage::dir::{Checkpoint, DirOffline, LogKey, NewLog, flush_due, write_checkpoints};
 use ottla_storage::fs::{Fs, MemFs, read_file};
+use ottla_storage::log::ReadRequest;
+use ottla_types::{LeaderEpoch, Offset};
 
-use crate::support::{NOW, Node, format, key};
+use crate::support::{NOW, Node, format, formatted, key, names, new_log};
 
 const DIRS: [&str; 2] = ["/a", "/b"];
 const ALL: [Checkpoint; 3] = [Checkpoint::RecoveryPoints, Checkpoint::LogStarts, Checkpoint::HighWatermarks];
@@ -137,4 +139,83 @@ fn promises_hold_over_a_crash_at_every_operation() {
             break;
         }
     }
+}
+
+/// A node on which a replica in `/a` is copied to `/b`, all of it durable.
+fn about_to_promote() -> (MemFs, Node, LogKey) {
+    let fs = formatted(&DIRS);
+    let node = Node::start(&fs, &DIRS).unwrap();
+    let ids: Vec<_> = node.dirs.dirs().iter().map(|dir| dir.id()).collect();
+    node.create_as(NewLog { dir_id: ids[0], ..new_log("t", 0) }).unwrap();
+    node.append("t", 0, 3).unwrap();
+    node.flush("t", 0).unwrap();
+    let future = LogKey::future(key("t", 0).partition);
+    node.create_as(NewLog { dir_id: ids[1], key: future.clone(), ..new_log("t", 0) }).unwrap();
+    {
+        let mut logs = node.logs.lock().unwrap();
+        let upper_bound = Offset(3);
+        let all = ReadRequest {
+            offset: Offset(0),
+            max_bytes: 1 << 20,
+            min_one_batch: true,
+            upper_bound,
+            aborted_transactions: false,
+        };
+        let bytes = logs[&key("t", 0)].log.read(all).unwrap().slice.unwrap().read().unwrap();
+        let copy = &mut logs.get_mut(&future).unwrap().log;
+        copy.append_as_follower(&bytes, LeaderEpoch(i32::MAX), NOW).unwrap();
+        copy.flush(NOW).unwrap();
+    }
+    (fs, node, future)
+}
+
+#[test]
+fn a_crash_at_the_end_of_a_move_leaves_one_whole_replica() {
+    let mut twins = 0;
+    for at in 0.. {
+        let (fs, node, future) = about_to_promote();
+        fs.cut_power_at(at);
+        let mut current = Some(node.take(&key("t", 0)));
+        let finished = node.dirs.promote_future(&mut current, node.take(&future), 0x77, NOW).is_ok()
+            && !fs.is_powered_off();
+        for seed in 0..8 {
+            let after = fs.fork();
+            after.crash(seed * 1000 + at);
+            let is_twin = ["/a", "/b"].iter().all(|dir| names(&after, dir).contains(&"t-0".to_owned()));
+            twins += u32::from(is_twin);
+            for _ in 0..2 {
+                let context = format!("crash before operation {at}, seed {seed}");
+                let node = Node::start(&after, &DIRS).unwrap_or_else(|e| panic!("{context}: {e}"));
+                let (start, _, end) = node.offsets("t", 0).unwrap_or_else(|| panic!("{context}: gone"));
+                assert_eq!((start, end), (0, 3), "{context}");
+                assert!(node.dirs.dirs().iter().all(|dir| dir.is_loaded()), "{context}");
+                drop(node);
+                after.crash(seed);
+            }
+        }
+        if finished {
+            break;
+        }
+    }
+    assert!(twins > 0);
+}
+
+#[test]
+fn of_two_replicas_the_one_with_more_goes_on() {
+    let (fs, node, future) = about_to_promote();
+    let mut current = Some(node.take(&key("t", 0)));
+    let moved = node.dirs.promote_future(&mut current, node.take(&future), 0x77, NOW).unwrap();
+    node.logs.lock().unwrap().insert(key("t", 0), moved);
+    node.append("t", 0, 2).unwrap();
+    node.flush("t", 0).unwrap();
+    // The old one is back, as if its disk had failed before it was renamed.
+    let old = Path::new("/a/t-0.00000000000000000000000000000077-delete");
+    fs.rename(old, Path::new("/a/t-0")).unwrap();
+    fs.sync_dir(Path::new("/a")).unwrap();
+    drop(node);
+    fs.crash(1);
+    let node = Node::start(&fs, &DIRS).unwrap();
+    assert_eq!(node.dir_of("t", 0).as_deref(), Some(Path::new("/b")));
+    assert_eq!(node.offsets("t", 0).map(|(start, _, end)| (start, end)), Some((0, 5)));
+    assert_eq!(node.set_aside, [Path::new("/a/t-0.0000000000000000000000000000abcd-stray")]);
 }

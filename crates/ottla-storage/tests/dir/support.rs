@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use ottla_record::BatchBuilder;
 use ottla_storage::dir::{
     Admission, CheckpointFile, CreateError, DirLoad, DirOffline, Format, LogDirs, LogDirsConfig, LogKey,
-    LogOwner, NewLog, PartitionOffsets, PlacedLog, StartError,
+    LogOwner, NewLog, PartitionOffsets, PlacedLog, StartError, take_twins,
 };
 use ottla_storage::fs::{Fs, MemFs, OpenMode};
 use ottla_storage::log::{AppendOrigin, LeaderAppend, Log, LogConfig, VerificationGuard};
@@ -125,7 +125,15 @@ impl Node {
     ) -> Result<Self, StartError> {
         let dirs = open(fs, dirs)?;
         let mut node = Self { dirs, logs: Mutex::default(), loads: Vec::new(), set_aside: Vec::new() };
-        for DirLoad { dir, was_clean, jobs, strays, deleted } in node.dirs.begin_loading(NOW)? {
+        let mut loads = node.dirs.begin_loading(NOW)?;
+        let mut outcomes = Vec::new();
+        for twins in take_twins(&mut loads) {
+            let opened = twins.into_iter().map(|job| job.run(small_config(), 1, NOW)).collect();
+            let (left, aside) = node.dirs.settle_twins(opened, is_stray, node.dirs.dirs()[0].id(), 0xabcd);
+            outcomes.extend(left);
+            node.set_aside.extend(aside);
+        }
+        for DirLoad { dir, was_clean, jobs, strays, deleted } in loads {
             let path = dir.path().to_owned();
             node.loads.push(DirSummary {
                 dir: path,
@@ -134,14 +142,15 @@ impl Node {
                 strays: strays.len(),
                 deleted,
             });
-            for job in jobs {
-                match node.dirs.admit(job.run(small_config(), 1, NOW), is_stray, 0xabcd)? {
-                    Admission::Admitted(placed, _) => {
-                        node.logs.lock().unwrap().insert(placed.key.clone(), *placed);
-                    }
-                    Admission::SetAside(path) => node.set_aside.push(path),
-                    Admission::Failed(_) => {}
+            outcomes.extend(jobs.into_iter().map(|job| job.run(small_config(), 1, NOW)));
+        }
+        for outcome in outcomes {
+            match node.dirs.admit(outcome, is_stray, 0xabcd)? {
+                Admission::Admitted(placed, _) => {
+                    node.logs.lock().unwrap().insert(placed.key.clone(), *placed);
                 }
+                Admission::SetAside(path) => node.set_aside.push(path),
+                Admission::Failed(_) => {}
             }
         }
         node.drop_offline();

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use ottla_metadata::image::{ConfigResource, MetadataImage};
-use ottla_storage::dir::{Admission, DirLoad, LoadJob, LogDirs};
+use ottla_storage::dir::{Admission, DirLoad, LoadJob, LoadOutcome, LogDirs, take_twins};
 use ottla_storage::log::{CleanupPolicy, LoadEvent, LoadReport, Log, LogConfig};
 use ottla_types::TopicPartition;
 
@@ -14,13 +14,19 @@ use super::report::{Cut, Partition, Recovery, Report};
 
 /// Opens every log over the changes in memory and writes down what that took.
 pub(super) fn inspect(log_dirs: &LogDirs, image: &MetadataImage, report: &mut Report) {
-    let loads = match log_dirs.begin_loading(now_ms()) {
+    let mut loads = match log_dirs.begin_loading(now_ms()) {
         Ok(loads) => loads,
         Err(error) => return refused(&error, report),
     };
     let progress = bar(loads.iter().map(|load| load.jobs.len() as u64).sum());
+    let mut settled = Vec::new();
+    for twins in take_twins(&mut loads) {
+        progress.inc(twins.len() as u64);
+        settled.extend(settle(twins, log_dirs, image, report));
+    }
     for load in loads {
-        look_at_load(load, log_dirs, image, &progress, report);
+        let twins = settled.extract_if(.., |outcome| outcome.path().starts_with(load.dir.path())).collect();
+        look_at_load(load, twins, log_dirs, image, &progress, report);
     }
     progress.finish_and_clear();
     if let Some(offline) = log_dirs.first_offline() {
@@ -31,8 +37,37 @@ pub(super) fn inspect(log_dirs: &LogDirs, image: &MetadataImage, report: &mut Re
     report.partitions.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
 }
 
+/// Opens what is one partition in several directories; what remains to be admitted.
+fn settle(
+    twins: Vec<LoadJob>,
+    log_dirs: &LogDirs,
+    image: &MetadataImage,
+    report: &mut Report,
+) -> Vec<LoadOutcome> {
+    let Some(id) = twins.first().map(|job| job.key().partition.clone()) else { return Vec::new() };
+    let node = log_dirs.node_id();
+    let config = log_config(image, &id);
+    let outcomes: Vec<LoadOutcome> =
+        twins.into_iter().map(|job| job.run(config.clone(), 0, now_ms())).collect();
+    let paths: Vec<_> = outcomes.iter().map(|outcome| outcome.path().to_owned()).collect();
+    let is_stray = |id: &TopicPartition, topic_id| !image.topics().has_replica(id, topic_id, node);
+    let assigned = image.topics().partition_named(&id).and_then(|found| found.directory(node));
+    let (left, aside) = log_dirs.settle_twins(outcomes, &is_stray, assigned, 0);
+    if !aside.is_empty() {
+        for path in paths.iter().filter(|path| !left.iter().any(|outcome| outcome.path() == *path)) {
+            let what = format!("{}: another directory has all of this partition too", path.display());
+            report.repairs(
+                what,
+                "the start renames it to -stray and keeps it; Apache Kafka does not start with it",
+            );
+        }
+    }
+    left
+}
+
 fn look_at_load(
     load: DirLoad,
+    twins: Vec<LoadOutcome>,
     log_dirs: &LogDirs,
     image: &MetadataImage,
     progress: &ProgressBar,
@@ -40,7 +75,7 @@ fn look_at_load(
 ) {
     let path = load.dir.path().to_owned();
     let (mut logs, mut bytes, mut future) = (0, 0, 0);
-    let is_clean = load.was_clean || load.jobs.is_empty();
+    let is_clean = load.was_clean || (load.jobs.is_empty() && twins.is_empty());
     if !is_clean {
         let what = format!("{}: the last stop was not clean", path.display());
         report.repairs(
@@ -52,9 +87,14 @@ fn look_at_load(
         let what = format!("{} was set aside by an earlier start and is not served", stray.display());
         report.note(what, "look into it, and remove it when it is not needed");
     }
-    for job in load.jobs {
-        progress.set_message(job.key().partition.to_string());
-        if let Some(partition) = open(job, log_dirs, image, report) {
+    let opened = load.jobs.into_iter().map(|job| {
+        let id = job.key().partition.clone();
+        progress.set_message(id.to_string());
+        progress.inc(1);
+        job.run(log_config(image, &id), 0, now_ms())
+    });
+    for outcome in twins.into_iter().chain(opened) {
+        if let Some(partition) = admit(outcome, log_dirs, image, report) {
             logs += 1;
             bytes += partition.bytes;
             future += usize::from(partition.future);
@@ -82,7 +122,6 @@ fn look_at_load(
             }
             report.partitions.push(partition);
         }
-        progress.inc(1);
     }
     if let Some(dir) = report.dirs.iter_mut().find(|dir| dir.path == path) {
         dir.clean = Some(load.was_clean);
@@ -92,10 +131,14 @@ fn look_at_load(
     }
 }
 
-fn open(job: LoadJob, log_dirs: &LogDirs, image: &MetadataImage, report: &mut Report) -> Option<Partition> {
-    let (id, path) = (job.key().partition.clone(), job.path().to_owned());
+fn admit(
+    outcome: LoadOutcome,
+    log_dirs: &LogDirs,
+    image: &MetadataImage,
+    report: &mut Report,
+) -> Option<Partition> {
+    let (id, path) = (outcome.key().partition.clone(), outcome.path().to_owned());
     let node = log_dirs.node_id();
-    let outcome = job.run(log_config(image, &id), 0, now_ms());
     let is_stray = |id: &TopicPartition, topic_id| !image.topics().has_replica(id, topic_id, node);
     match log_dirs.admit(outcome, &is_stray, 0) {
         Ok(Admission::Admitted(placed, load)) => {
