@@ -18,6 +18,7 @@ use crate::connections;
 use crate::controller::ControllerHandle;
 use crate::fetch_session::FetchSessions;
 use crate::groups::Groups;
+use crate::log_levels::LogLevels;
 use crate::metrics::Metrics;
 use crate::moves::Moves;
 use crate::partition::Partition;
@@ -64,6 +65,8 @@ pub(crate) struct Broker {
     pub(crate) telemetry: Arc<Telemetry>,
     is_stopping: AtomicBool,
     pub(crate) connections: Arc<ConnectionLimits>,
+    /// The levels of this process's log.
+    pub(crate) log_levels: LogLevels,
 }
 
 impl std::fmt::Debug for Broker {
@@ -79,6 +82,7 @@ impl Broker {
         controller: ControllerHandle,
         replicas: Replicas,
         connections: Arc<ConnectionLimits>,
+        log_levels: LogLevels,
     ) -> Arc<Self> {
         let values = config.values();
         let fetch_sessions = FetchSessions::new(
@@ -102,6 +106,7 @@ impl Broker {
             metrics: Arc::default(),
             quotas: Arc::new(Quotas::new(values, Arc::clone(&connections))),
             connections,
+            log_levels,
             is_stopping: AtomicBool::new(false),
             telemetry: Arc::new(Telemetry::new(
                 values.boolean("ottla.client.telemetry.enable"),

@@ -27,6 +27,8 @@ mod groups;
 mod handlers;
 mod internal_topics;
 mod load_notes;
+mod log_levels;
+mod logger_changes;
 mod metadata_log;
 mod metrics;
 mod moves;
@@ -44,4 +46,5 @@ mod telemetry;
 mod transactions;
 mod waiter;
 
+pub use log_levels::{LevelSettings, LogLevel, LogLevels};
 pub use node::{Node, Started, format};

@@ -32,6 +32,7 @@ use crate::dir_failures;
 use crate::dispatch::BrokerService;
 use crate::duties;
 use crate::exposition::NodeMetrics;
+use crate::log_levels::LogLevels;
 use crate::metadata_log::MetadataLog;
 use crate::publisher;
 use crate::random;
@@ -175,12 +176,14 @@ fn is_untouched(fs: &dyn Fs, config: &BrokerConfig) -> anyhow::Result<bool> {
 
 impl Node {
     /// Starts a node: opens its directories (formatting empty ones), becomes the controller, registers the broker, opens all
-    /// logs, and serves. Call it within a tokio runtime. `on_failure` is called when the node can no longer go on.
+    /// logs, and serves. Call it within a tokio runtime. `log_levels` are those that clients see and change. `on_failure` is
+    /// called when the node can no longer go on.
     ///
     /// # Errors
     /// Whatever keeps the node from serving, with what to do about it where that is known.
     pub async fn start(
         config: BrokerConfig,
+        log_levels: LogLevels,
         on_failure: impl FnOnce() + Send + 'static,
     ) -> anyhow::Result<Self> {
         let begin = Instant::now();
@@ -192,7 +195,7 @@ impl Node {
         let bound = bind(&config, &limits, &budget).await?;
         let preparing = Arc::clone(&config);
         let (broker, runtime, inbox, formatted) =
-            tokio::task::spawn_blocking(move || prepare(&preparing, limits))
+            tokio::task::spawn_blocking(move || prepare(&preparing, limits, log_levels))
                 .await
                 .context("starting the node")??;
         let thread = std::thread::Builder::new().name("controller".to_owned());
@@ -355,6 +358,7 @@ async fn bind(
 fn prepare(
     config: &Arc<BrokerConfig>,
     limits: Arc<ConnectionLimits>,
+    log_levels: LogLevels,
 ) -> anyhow::Result<(Arc<Broker>, Runtime, ControllerInbox, bool)> {
     let fs: Arc<dyn Fs> = Arc::new(RealFs);
     let formatted = is_untouched(fs.as_ref(), config)?;
@@ -383,7 +387,8 @@ fn prepare(
     register(&mut runtime, config, &cluster_id, &log_dirs)?;
     register_controller(&mut runtime, config)?;
     let (handle, inbox) = ControllerHandle::new();
-    let broker = Broker::new(&cluster_id, Arc::clone(config), handle, Replicas::new(log_dirs), limits);
+    let broker =
+        Broker::new(&cluster_id, Arc::clone(config), handle, Replicas::new(log_dirs), limits, log_levels);
     let image = runtime.log().image().clone();
     broker.reload_config(&image);
     let threads = config.values().int("num.recovery.threads.per.data.dir");

@@ -5,6 +5,7 @@ mod commands;
 mod format;
 mod kafka_flags;
 mod log_file;
+mod logging;
 mod output;
 mod server;
 

@@ -1,13 +1,12 @@
 //! `ottla server`: runs a node until it is told to stop.
 
-use std::io::IsTerminal as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use ottla_broker::{Node, Started};
+use ottla_broker::{LogLevels, Node, Started};
 use ottla_config::{BrokerConfig, Sources, parse_override};
 use ottla_console::{Console, View};
 use prometheus_client::registry::Registry;
@@ -15,6 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::commands::LogFormat;
+use crate::logging;
 use crate::output::sentence;
 
 /// Exit code of a bad command line or configuration.
@@ -63,7 +63,7 @@ pub(crate) fn run(file: Option<&Path>, overrides: &[String], log: &str, format: 
         Ok(config) => config,
         Err(code) => return code,
     };
-    start_logging(log, format);
+    let log_levels = logging::start(log, format);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
@@ -72,19 +72,7 @@ pub(crate) fn run(file: Option<&Path>, overrides: &[String], log: &str, format: 
             return ExitCode::FAILURE;
         }
     };
-    runtime.block_on(serve(config))
-}
-
-fn start_logging(filter: &str, format: LogFormat) {
-    let filter = tracing_subscriber::EnvFilter::try_new(filter).unwrap_or_else(|error| {
-        eprintln!("warning: --log {filter}: {error}; using 'info'");
-        tracing_subscriber::EnvFilter::new("info")
-    });
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match format {
-        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
-        LogFormat::Json => log.json().flatten_event(true).init(),
-    }
+    runtime.block_on(serve(config, log_levels))
 }
 
 /// What the HTTP listener shows of a node.
@@ -115,10 +103,10 @@ async fn open_console(node: &Node, address: Option<&str>) -> anyhow::Result<Opti
     Ok(Some(console))
 }
 
-async fn serve(config: BrokerConfig) -> ExitCode {
+async fn serve(config: BrokerConfig, log_levels: LogLevels) -> ExitCode {
     let (failed, mut failure) = mpsc::unbounded_channel();
     let http = config.values().string("ottla.http.listener").map(str::to_owned);
-    let node = match Node::start(config, move || _ = failed.send(())).await {
+    let node = match Node::start(config, log_levels, move || _ = failed.send(())).await {
         Ok(node) => node,
         Err(error) => {
             eprintln!("error: {}", sentence(&error));

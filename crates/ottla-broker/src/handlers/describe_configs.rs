@@ -1,4 +1,5 @@
-//! DescribeConfigs (32), versions 1–4: effective configuration of topics, brokers and groups, with where it comes from.
+//! DescribeConfigs (32), versions 1–4: effective configuration of topics, brokers and groups, with where it comes from, and the
+//! log levels of this process.
 //!
 //! Version 1 has synonyms, 3 types and documentation, 4 flexible fields. Errors per resource: `UNKNOWN_TOPIC_OR_PARTITION`,
 //! `INVALID_TOPIC_EXCEPTION`, `INVALID_REQUEST` (another broker, an unknown type), `INVALID_CONFIG`.
@@ -6,7 +7,8 @@
 use std::sync::Arc;
 
 use ottla_config::{
-    ConfigEntry, describe_broker, describe_client_metrics, describe_cluster, describe_group, describe_topic,
+    ConfigEntry, ConfigSource, describe_broker, describe_client_metrics, describe_cluster, describe_group,
+    describe_topic,
 };
 use ottla_metadata::image::{ConfigResource, MetadataImage, ResourceKind};
 use ottla_net::Outcome;
@@ -19,6 +21,7 @@ use ottla_protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 use ottla_types::TopicName;
 
 use crate::broker::{Broker, props, topic_overrides};
+use crate::log_levels::LogLevel;
 use crate::request::Request;
 
 type Refusal = (ErrorCode, Option<String>);
@@ -90,7 +93,7 @@ fn entries(
         Some(ResourceKind::BrokerLogger) if name.is_empty() => {
             Err((ErrorCode::InvalidRequest, Some("Broker id must not be empty".to_owned())))
         }
-        Some(ResourceKind::BrokerLogger) if name == broker.node_id.to_string() => Ok(Vec::new()),
+        Some(ResourceKind::BrokerLogger) if name == broker.node_id.to_string() => Ok(loggers(broker)),
         Some(ResourceKind::Broker | ResourceKind::BrokerLogger) => {
             let text = match name.parse::<i32>() {
                 Ok(_) => format!(
@@ -115,7 +118,23 @@ fn entries(
     }
 }
 
+fn loggers(broker: &Broker) -> Vec<ConfigEntry> {
+    let entry = |(name, level): (String, LogLevel)| ConfigEntry {
+        name,
+        value: Some(level.name().to_owned()),
+        read_only: false,
+        source: ConfigSource::DynamicBrokerLogger,
+        is_sensitive: false,
+        synonyms: Vec::new(),
+        config_type: 0,
+        documentation: Some(""),
+    };
+    broker.log_levels.list().into_iter().map(entry).collect()
+}
+
 fn result(entry: ConfigEntry, asked: &DescribeConfigsRequest<'_>) -> DescribeConfigsResourceResult<'static> {
+    // Kafka leaves that of loggers empty instead of null, whether it is asked for or not.
+    let has_documentation = asked.include_documentation || entry.source == ConfigSource::DynamicBrokerLogger;
     let synonyms = entry.synonyms.into_iter().filter(|_| asked.include_synonyms);
     DescribeConfigsResourceResult {
         name: entry.name.into(),
@@ -131,6 +150,6 @@ fn result(entry: ConfigEntry, asked: &DescribeConfigsRequest<'_>) -> DescribeCon
             })
             .collect(),
         config_type: entry.config_type,
-        documentation: entry.documentation.filter(|_| asked.include_documentation).map(Into::into),
+        documentation: entry.documentation.filter(|_| has_documentation).map(Into::into),
     }
 }

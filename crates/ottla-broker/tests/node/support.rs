@@ -4,7 +4,7 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use ottla_broker::Node;
+use ottla_broker::{LogLevels, Node};
 use ottla_config::{BrokerConfig, Sources};
 use ottla_protocol::header::{encode_request, read_response_header};
 use ottla_protocol::messages::create_topics_request::CreatableTopic;
@@ -45,7 +45,8 @@ impl TestNode {
         let (config, _) = BrokerConfig::load(sources).expect("a valid configuration");
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.expect("a runtime");
-        let node = runtime.block_on(Node::start(config, || {})).expect("the node starts");
+        let node =
+            runtime.block_on(Node::start(config, LogLevels::default(), || {})).expect("the node starts");
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, broker));
         Self { address, node: Some(node), runtime, _dir: dir }
     }

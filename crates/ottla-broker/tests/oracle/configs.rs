@@ -17,6 +17,7 @@ pub(crate) fn script(peer: &mut Peer) {
     make_topic(peer, "described", 1, &[("retention.ms", "60000"), ("cleanup.policy", "compact,delete")]);
     alter_configs(peer);
     describe_configs(peer);
+    log_levels(peer);
 }
 
 fn resource(kind: i8, name: &str, keys: Option<&[&'static str]>) -> DescribeConfigsResource<'static> {
@@ -87,11 +88,35 @@ const SHARED_BROKER_KEYS: &[&str] = &[
 const RUN_DEPENDENT: &[&str] =
     &["log.dirs", "listeners", "advertised.listeners", "controller.quorum.bootstrap.servers"];
 
+const SET: i8 = 0;
+const DELETE: i8 = 1;
+const APPEND: i8 = 2;
+const SUBTRACT: i8 = 3;
+
+/// What is asked, type and name of a resource, and keys with operations and values.
+type Changes = (&'static str, i8, &'static str, &'static [(&'static str, i8, Option<&'static str>)]);
+
+/// Changes of loggers that fail or change nothing.
+const LOGGER_CHANGES: &[Changes] = &[
+    ("logger of another broker", BROKER_LOGGER, "2", &[("root", SET, Some("WARN"))]),
+    ("logger of a broker that is no number", BROKER_LOGGER, "one", &[("root", SET, Some("WARN"))]),
+    ("unknown logger", BROKER_LOGGER, "1", &[("no.such", SET, Some("WARN"))]),
+    ("unknown logger, bad level", BROKER_LOGGER, "1", &[("no.such", SET, Some("LOUD"))]),
+    ("unknown logger deleted", BROKER_LOGGER, "1", &[("no.such", DELETE, None)]),
+    ("unknown logger appended to", BROKER_LOGGER, "1", &[("no.such", APPEND, Some("WARN"))]),
+    ("logger appended to", BROKER_LOGGER, "1", &[("root", APPEND, Some("WARN"))]),
+    ("logger subtracted from", BROKER_LOGGER, "1", &[("root", SUBTRACT, Some("WARN"))]),
+    ("logger with an unknown operation", BROKER_LOGGER, "1", &[("root", 9, Some("WARN"))]),
+    ("logger, bad level", BROKER_LOGGER, "1", &[("root", SET, Some("LOUD"))]),
+    ("logger, level in lower case", BROKER_LOGGER, "1", &[("root", SET, Some("warn"))]),
+    ("logger off", BROKER_LOGGER, "1", &[("root", SET, Some("OFF"))]),
+    ("logger set to null", BROKER_LOGGER, "1", &[("root", SET, None)]),
+    ("root logger deleted", BROKER_LOGGER, "1", &[("root", DELETE, None)]),
+    ("loggers, nothing", BROKER_LOGGER, "1", &[]),
+    ("logger twice", BROKER_LOGGER, "1", &[("root", SET, Some("WARN")), ("root", SET, Some("ERROR"))]),
+];
+
 fn alter_configs(peer: &mut Peer) {
-    const SET: i8 = 0;
-    const DELETE: i8 = 1;
-    const APPEND: i8 = 2;
-    const SUBTRACT: i8 = 3;
     for version in versions::<IncrementalAlterConfigsRequest<'_>>() {
         let request =
             |kind, name: &str, changes: &[(&'static str, i8, Option<&'static str>)], validate_only| {
@@ -144,7 +169,10 @@ fn alter_configs(peer: &mut Peer) {
             ("type unknown", 0, "x", &[("a", SET, Some("1"))]),
             ("no such type", 77, "x", &[("a", SET, Some("1"))]),
             ("logger of nobody", BROKER_LOGGER, "", &[("kafka", SET, Some("INFO"))]),
-        ] {
+        ]
+        .into_iter()
+        .chain(LOGGER_CHANGES.iter().copied())
+        {
             peer.call(version, &format!("{case}, checked"), &request(kind, name, changes, true));
             peer.call(version, case, &request(kind, name, changes, false));
         }
@@ -154,5 +182,34 @@ fn alter_configs(peer: &mut Peer) {
         let cleaner = vec![resource(BROKER, "1", Some(&["log.cleaner.threads"]))];
         let describe = DescribeConfigsRequest { resources: cleaner, ..DescribeConfigsRequest::default() };
         peer.wait_for(4, &describe, |answer| answer.results[0].configs[0].value.as_deref() == Some("2"));
+    }
+}
+
+/// The only logger that both servers have is the root of all; no level that makes a server chatty.
+fn log_levels(peer: &mut Peer) {
+    let change = |level: &'static str, validate_only| {
+        let root = AlterableConfig { name: "root".into(), config_operation: 0, value: Some(level.into()) };
+        let resource = AlterConfigsResource {
+            resource_type: BROKER_LOGGER,
+            resource_name: "1".into(),
+            configs: vec![root],
+        };
+        IncrementalAlterConfigsRequest { resources: vec![resource], validate_only }
+    };
+    let described = |include_synonyms, include_documentation| DescribeConfigsRequest {
+        resources: vec![resource(BROKER_LOGGER, "1", Some(&["root", "no.such"]))],
+        include_synonyms,
+        include_documentation,
+    };
+    for version in versions::<IncrementalAlterConfigsRequest<'_>>() {
+        for level in ["FATAL", "WARN", "ERROR"] {
+            peer.call(version, &format!("root logger to {level}"), &change(level, false));
+            peer.call(version, "root logger, checked", &change("TRACE", true));
+            for describing in versions::<DescribeConfigsRequest<'_>>() {
+                let case = format!("root logger at {level}, set by version {version}");
+                peer.call(describing, &case, &described(false, false));
+                peer.call(describing, &format!("{case}, all of it"), &described(true, describing >= 3));
+            }
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use ottla_broker::Node;
+use ottla_broker::{LogLevels, Node};
 use ottla_config::{BrokerConfig, Sources};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -77,7 +77,8 @@ impl Own {
             .enable_all()
             .build()
             .expect("a runtime");
-        let node = runtime.block_on(Node::start(config, || {})).expect("the node starts");
+        let node =
+            runtime.block_on(Node::start(config, LogLevels::default(), || {})).expect("the node starts");
         Self { address: (Ipv4Addr::LOCALHOST, ports[0]).into(), node: Some(node), runtime, _dir: dir }
     }
 }
