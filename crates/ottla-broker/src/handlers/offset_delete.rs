@@ -63,8 +63,14 @@ fn keep_known(
         is_known
     });
     if !unknown.is_empty() || found.is_none() {
-        let name = topic.name.to_string().into();
-        refused.push(OffsetDeleteResponseTopic { name, partitions: unknown });
+        // A topic that is named twice is answered once, if anything of it is refused.
+        match refused.iter_mut().find(|other| other.name == topic.name) {
+            Some(other) => other.partitions.extend(unknown),
+            None => {
+                let name = topic.name.to_string().into();
+                refused.push(OffsetDeleteResponseTopic { name, partitions: unknown });
+            }
+        }
     }
     !topic.partitions.is_empty()
 }

@@ -10,6 +10,10 @@ use tracing::warn;
 
 use crate::coordinators::{Act, Batch, Core, Work};
 
+/// The least time that a change may take until it counts, whatever the transaction's timeout: Kafka's counts once it is in
+/// memory, which no timeout is too short for; here it has to be durable.
+const SHORTEST_COMMIT_MS: i64 = 5000;
+
 impl Core for TransactionShard {
     type Config = TransactionConfig;
     type Response = TransactionResponse;
@@ -62,7 +66,7 @@ impl Core for TransactionShard {
     }
 
     fn commit_timeout_ms(_: &TransactionConfig, append: &Append) -> i64 {
-        i64::from(append.timeout_ms)
+        i64::from(append.timeout_ms).max(SHORTEST_COMMIT_MS)
     }
 
     fn appended(&mut self, _: &Append, _: Offset) {

@@ -19,12 +19,16 @@ mod requests;
 mod rules;
 #[path = "../oracle/servers.rs"]
 mod servers;
+#[allow(dead_code, reason = "shared with the oracle, which uses more of it")]
+#[path = "../oracle/transactions.rs"]
+mod transactions;
 #[path = "../oracle/tree.rs"]
 mod tree;
 mod written;
 
 use std::net::SocketAddr;
 
+use ottla_protocol::messages::InitProducerIdRequest;
 use servers::{Kafka, Own};
 
 /// What both servers are configured with beside the oracle's settings.
@@ -34,6 +38,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("max.incremental.fetch.session.cache.slots", "100000"),
     ("log.retention.check.interval.ms", "500"),
     ("log.initial.task.delay.ms", "500"),
+    ("transaction.abort.timed.out.transaction.cleanup.interval.ms", "200"),
 ];
 
 /// Where the two servers are.
@@ -50,7 +55,11 @@ fn answers_sequences_as_kafka_does() {
     let own = Own::start(SETTINGS);
     let servers = Servers { ours: own.address, theirs: kafka.address };
     for address in [servers.ours, servers.theirs] {
-        requests::settle(&mut client::Peer::new(address));
+        let mut peer = client::Peer::new(address);
+        requests::settle(&mut peer);
+        // The producer id 0 stands for itself in the comparison, so no sequence may get it.
+        let request = InitProducerIdRequest { transactional_id: None, ..InitProducerIdRequest::default() };
+        peer.wait_for(5, &request, |answer| answer.error_code == 0 && answer.producer_id > 0);
     }
     let settings = generated::Settings::from_environment();
     let mut report = String::new();

@@ -105,8 +105,11 @@ impl World {
     }
 
     fn init_producer(&mut self, producer: u8, goes_on: bool, version: i16) {
-        let mut request =
-            InitProducerIdRequest { transaction_timeout_ms: 60_000, ..InitProducerIdRequest::default() };
+        let mut request = InitProducerIdRequest {
+            transactional_id: None,
+            transaction_timeout_ms: 60_000,
+            ..InitProducerIdRequest::default()
+        };
         (request.producer_id, request.producer_epoch) = (-1, -1);
         if let (true, Some(known)) = (goes_on, self.producers.get(&producer)) {
             (request.producer_id, request.producer_epoch) = (known.id, known.epoch);

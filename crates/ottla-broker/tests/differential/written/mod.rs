@@ -1,9 +1,12 @@
 //! Sequences written by hand: each server plays them by itself, and what it answered is compared at the end.
 
+mod consumers;
 mod groups;
+mod quotas;
 mod records;
 mod steps;
 mod topics;
+mod transactions;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
@@ -15,7 +18,14 @@ use crate::compare;
 
 type Sequence = (&'static str, fn(&mut Peer));
 
-const ALL: &[&[Sequence]] = &[topics::SEQUENCES, records::SEQUENCES, groups::SEQUENCES];
+const ALL: &[&[Sequence]] = &[
+    topics::SEQUENCES,
+    records::SEQUENCES,
+    groups::SEQUENCES,
+    consumers::SEQUENCES,
+    quotas::SEQUENCES,
+    transactions::SEQUENCES,
+];
 
 /// How many sequences are played at the same time.
 const WORKERS: usize = 3;

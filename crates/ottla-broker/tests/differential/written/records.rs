@@ -28,7 +28,7 @@ pub(super) const SEQUENCES: &[Sequence] = &[
     ("acks one and none, then read", acks),
 ];
 
-fn deleting(topic: &str, wanted: &[(i32, i64)]) -> DeleteRecordsRequest<'static> {
+pub(super) fn deleting(topic: &str, wanted: &[(i32, i64)]) -> DeleteRecordsRequest<'static> {
     let partition =
         |(index, offset): &(i32, i64)| DeleteRecordsPartition { partition_index: *index, offset: *offset };
     let partitions = wanted.iter().map(partition).collect();
@@ -76,12 +76,14 @@ pub(super) fn of_producer(id: i64, epoch: i16, sequence: i32, count: usize) -> V
 
 fn new_producer(peer: &mut Peer, id: i64, epoch: i16) -> (i64, i16) {
     let request = InitProducerIdRequest {
+        transactional_id: None,
         transaction_timeout_ms: 60_000,
         producer_id: id,
         producer_epoch: epoch,
         ..InitProducerIdRequest::default()
     };
     let answer = peer.call(5, "a producer", &request);
+    assert_eq!(answer.error_code, 0, "{answer:?}");
     (answer.producer_id, answer.producer_epoch)
 }
 
