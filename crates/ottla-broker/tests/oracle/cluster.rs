@@ -292,9 +292,18 @@ fn find_coordinator(peer: &mut Peer) {
 }
 
 fn init_producer_id(peer: &mut Peer) {
+    // Until the first block of ids is there, clients are asked to come again.
+    let without_id = InitProducerIdRequest { transactional_id: None, ..InitProducerIdRequest::default() };
+    peer.wait_for(0, &InitProducerIdRequest { transaction_timeout_ms: 1000, ..without_id }, |answer| {
+        answer.error_code == 0
+    });
     for version in versions::<InitProducerIdRequest<'_>>() {
-        let fresh =
-            InitProducerIdRequest { transaction_timeout_ms: 60_000, ..InitProducerIdRequest::default() };
+        // A request's default has an empty transactional id, which is not none.
+        let fresh = InitProducerIdRequest {
+            transactional_id: None,
+            transaction_timeout_ms: 60_000,
+            ..InitProducerIdRequest::default()
+        };
         peer.call(version, "fresh", &fresh);
         peer.call(version, "another", &fresh);
         peer.call(

@@ -1,5 +1,6 @@
 //! Everything that a client can see of a cluster, in a form that is the same whoever serves it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
@@ -8,10 +9,11 @@ use ottla_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use ottla_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use ottla_protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
 use ottla_protocol::messages::{
-    ApiKey, DescribeClientQuotasRequest, DescribeConfigsRequest, DescribeGroupsRequest, FetchRequest,
-    ListGroupsRequest, ListOffsetsRequest, ListTransactionsRequest, MetadataRequest, OffsetFetchRequest,
+    ApiKey, ConsumerGroupDescribeRequest, DescribeClientQuotasRequest, DescribeConfigsRequest,
+    DescribeGroupsRequest, DescribeTransactionsRequest, FetchRequest, ListGroupsRequest, ListOffsetsRequest,
+    ListTransactionsRequest, MetadataRequest, OffsetFetchRequest,
 };
-use ottla_record::Batches;
+use ottla_record::{BatchView, Batches, RecordView};
 use ottla_types::Uuid;
 
 use crate::peer::Peer;
@@ -57,11 +59,9 @@ impl View {
             let expected = before.count("transactions");
             let request = ListTransactionsRequest::default();
             let found = peer.wait_for(0, &request, |answer| answer.transaction_states.len() >= expected);
-            let found = found
-                .transaction_states
-                .iter()
-                .map(|txn| format!("{} {} {}", txn.transactional_id, txn.producer_id, txn.transaction_state));
-            view.see("transactions", found.collect());
+            let ids: Vec<_> =
+                found.transaction_states.iter().map(|txn| txn.transactional_id.clone()).collect();
+            view.see("transactions", ids.into_iter().map(|id| transaction(peer, id)).collect());
         } else {
             view.take_over(before, "transactions");
         }
@@ -114,6 +114,10 @@ impl View {
                 let described = peer.ask(5, &request).groups;
                 self.see(&format!("group {}", group.group_id), described.iter().map(debug).collect());
             }
+            if group.group_type == "consumer" {
+                let lines = consumer_group(peer, group.group_id.clone());
+                self.see(&format!("group {}", group.group_id), lines);
+            }
         }
     }
 
@@ -147,6 +151,64 @@ impl View {
 
 fn debug(value: &impl Debug) -> String {
     format!("{value:?}")
+}
+
+/// The group's epochs, and each member with what it has and shall have.
+fn consumer_group(peer: &mut Peer, group: Cow<'static, str>) -> Vec<String> {
+    let request =
+        ConsumerGroupDescribeRequest { group_ids: vec![group], include_authorized_operations: false };
+    let answer = peer.wait_for(1, &request, |answer| answer.groups[0].error_code == 0);
+    let mut group = answer.groups.into_iter().next().expect("one was asked for");
+    for member in &mut group.members {
+        for assignment in [&mut member.assignment, &mut member.target_assignment] {
+            assignment.topic_partitions.sort_by(|a, b| a.topic_name.cmp(&b.topic_name));
+            assignment.topic_partitions.iter_mut().for_each(|topic| topic.partitions.sort_unstable());
+        }
+    }
+    let members: Vec<_> = std::mem::take(&mut group.members).iter().map(debug).collect();
+    [debug(&group)].into_iter().chain(members).collect()
+}
+
+fn transaction(peer: &mut Peer, id: Cow<'static, str>) -> String {
+    let request = DescribeTransactionsRequest { transactional_ids: vec![id] };
+    let answer = peer.wait_for(0, &request, |answer| answer.transaction_states[0].error_code == 0);
+    let mut found = answer.transaction_states.into_iter().next().expect("one was asked for");
+    found.topics.sort_by(|a, b| a.topic.cmp(&b.topic));
+    if found.transaction_state != "Ongoing" {
+        // Kafka 4.0 goes on showing the start of what has ended, but does not store it.
+        found.transaction_start_time_ms = -1;
+    }
+    debug(&found)
+}
+
+/// Last stable offset and high watermark of a topic's only partition.
+pub(crate) fn ends(peer: &mut Peer, topic: &str) -> (i64, i64) {
+    let read = read_by_name(peer, topic, 1);
+    (read.stable, read.end)
+}
+
+/// The records of a topic's only partition whose transactions are committed, as lines.
+pub(crate) fn committed(peer: &mut Peer, topic: &str) -> Vec<String> {
+    let read = read_by_name(peer, topic, 1);
+    let aborted = |record: &Detail| {
+        read.aborted.iter().any(|(producer, first)| *producer == record.producer && *first == record.offset)
+    };
+    let lines = read.records.iter().zip(&read.details);
+    lines
+        .filter(|(_, details)| !details.control && !aborted(details))
+        .map(|((_, line), _)| line.clone())
+        .collect()
+}
+
+/// What compaction has left of a topic's only partition.
+pub(crate) fn cleaned(peer: &mut Peer, topic: &str) -> Vec<Detail> {
+    read_by_name(peer, topic, 0).details
+}
+
+fn read_by_name(peer: &mut Peer, name: &str, isolation_level: i8) -> Read {
+    let topic = topics(peer).into_iter().find(|topic| topic.name == name).expect("the topic");
+    let start = offset_of(peer, name, 0, -2);
+    read(peer, &topic, 0, start, isolation_level)
 }
 
 /// A topic, as Metadata shows it.
@@ -241,6 +303,53 @@ struct Read {
     aborted: Vec<(i64, i64)>,
     /// Key, and everything about it.
     records: Vec<(String, String)>,
+    /// Of the same records.
+    details: Vec<Detail>,
+}
+
+/// Where a record is, and what its batch says of it.
+#[derive(Debug)]
+pub(crate) struct Detail {
+    pub(crate) offset: i64,
+    pub(crate) key: String,
+    /// When the tombstones of its batch may go.
+    pub(crate) horizon: Option<i64>,
+    producer: i64,
+    control: bool,
+}
+
+impl Read {
+    fn add(&mut self, batch: &BatchView<'_>, record: &RecordView<'_>) {
+        let header = batch.header();
+        let headers: Vec<_> = record.headers.map(|h| (h.key_text().into_owned(), h.value)).collect();
+        let text = |bytes: Option<&[u8]>| match bytes {
+            Some(bytes) if bytes.len() > 60 => {
+                format!("{} bytes, checksum {:x}", bytes.len(), ottla_record::crc32c(bytes))
+            }
+            other => format!("{:?}", other.map(String::from_utf8_lossy)),
+        };
+        let horizon = batch.delete_horizon_ms();
+        self.details.push(Detail {
+            offset: record.offset.0,
+            key: String::from_utf8_lossy(record.key.unwrap_or_default()).into_owned(),
+            horizon,
+            producer: header.producer_id().0,
+            control: header.attributes().is_control(),
+        });
+        let line = format!(
+            "{} {:?} {} {:?} {} => {} {headers:?} producer {} {} {} horizon {horizon:?}",
+            record.offset,
+            header.timestamp_type(),
+            record.timestamp,
+            header.attributes().compression(),
+            text(record.key),
+            text(record.value),
+            header.producer_id(),
+            header.producer_epoch(),
+            record.sequence,
+        );
+        self.records.push((text(record.key), line));
+    }
 }
 
 /// All records from an offset to the end.
@@ -279,32 +388,12 @@ fn read(peer: &mut Peer, topic: &Topic, index: i32, start: i64, isolation_level:
         for batch in Batches::new(bytes).map_while(Result::ok) {
             batch.verify_crc().expect("a good checksum");
             at = batch.next_offset().0;
-            let header = batch.header();
             let mut records = batch.records().expect("records");
             while let Some(record) = records.try_next().expect("a record") {
                 if record.offset.0 < start {
                     continue;
                 }
-                let headers: Vec<_> = record.headers.map(|h| (h.key_text().into_owned(), h.value)).collect();
-                let text = |bytes: Option<&[u8]>| match bytes {
-                    Some(bytes) if bytes.len() > 60 => {
-                        format!("{} bytes, checksum {:x}", bytes.len(), ottla_record::crc32c(bytes))
-                    }
-                    other => format!("{:?}", other.map(String::from_utf8_lossy)),
-                };
-                let line = format!(
-                    "{} {:?} {} {:?} {} => {} {headers:?} producer {} {} {}",
-                    record.offset,
-                    header.timestamp_type(),
-                    record.timestamp,
-                    header.attributes().compression(),
-                    text(record.key),
-                    text(record.value),
-                    header.producer_id(),
-                    header.producer_epoch(),
-                    record.sequence,
-                );
-                read.records.push((text(record.key), line));
+                read.add(&batch, &record);
             }
         }
         if at == before {

@@ -26,7 +26,10 @@ use crate::peer::Peer;
 use crate::server::{Kind, Release, Server, Site};
 use crate::view::{COMPACTED, View};
 
+mod cleaning;
+mod consumers;
 mod groups;
+mod open;
 mod transactions;
 
 /// The time of the first record with a time of its own.
@@ -81,6 +84,8 @@ pub(crate) struct Turn {
     producer: Option<Producer>,
     groups: groups::Members,
     transactions: transactions::Transactions,
+    consumers: consumers::Consumers,
+    open: open::Open,
 }
 
 impl Turn {
@@ -94,6 +99,8 @@ impl Turn {
             producer: None,
             groups: groups::Members::default(),
             transactions: transactions::Transactions::default(),
+            consumers: consumers::Consumers::default(),
+            open: open::Open::default(),
         }
     }
 
@@ -212,9 +219,12 @@ impl Turn {
             let answer = peer.ask(2, &DeleteRecordsRequest { topics, timeout_ms: 10_000 });
             assert_eq!(answer.topics[0].partitions[0].error_code, 0, "{answer:?}");
         }
+        cleaning::work(peer, self.count);
         self.sequence(peer);
         self.groups.work(peer, self.count);
+        self.consumers.work(peer, self.count);
         self.transactions.work(peer, self.count);
+        self.open.work(peer, self.count);
     }
 
     /// Five records: keys that come again, headers, nulls, times that differ.
@@ -412,6 +422,17 @@ fn try_produce_as(
     index: i32,
     records: Vec<u8>,
 ) -> (i16, i64) {
+    produce_in(peer, 9, transactional_id, topic, index, records)
+}
+
+fn produce_in(
+    peer: &mut Peer,
+    version: i16,
+    transactional_id: Option<&str>,
+    topic: &str,
+    index: i32,
+    records: Vec<u8>,
+) -> (i16, i64) {
     let request = ProduceRequest {
         transactional_id: transactional_id.map(|id| id.to_owned().into()),
         acks: -1,
@@ -422,7 +443,7 @@ fn try_produce_as(
             partition_data: vec![PartitionProduceData { index, records: Some(records.into()) }],
         }],
     };
-    let answer = peer.ask(9, &request);
+    let answer = peer.ask(version, &request);
     let partition = &answer.responses[0].partition_responses[0];
     (partition.error_code, partition.base_offset)
 }

@@ -210,10 +210,11 @@ pub(super) fn producers(path: &Path, out: &mut impl Write) -> anyhow::Result<Hea
     Ok(Health::Good)
 }
 
-/// Sequences go on at 0 after 2^31-1 (`DefaultRecordBatch.decrementSequence`).
+/// Sequences go on at 0 after 2^31-1 (`DefaultRecordBatch.decrementSequence`). A batch without a sequence (-1), as offsets in a
+/// transaction are, is counted back from there too.
 fn first_sequence(last: i32, delta: i32) -> i64 {
     let first = i64::from(last) - i64::from(delta);
-    if first < 0 && last >= 0 { first + i64::from(i32::MAX) + 1 } else { first }
+    if first < 0 { first + i64::from(i32::MAX) + 1 } else { first }
 }
 
 #[cfg(test)]
@@ -224,6 +225,6 @@ mod tests {
     fn sequences_wrap() {
         assert_eq!(first_sequence(11, 1), 10);
         assert_eq!(first_sequence(1, 3), i64::from(i32::MAX) - 1);
-        assert_eq!(first_sequence(-1, 0), -1);
+        assert_eq!(first_sequence(-1, 0), i64::from(i32::MAX));
     }
 }

@@ -65,7 +65,7 @@ impl Members {
 }
 
 /// Whether it is the coordinator's last word: not one of loading, not available, not (yet) the coordinator.
-fn is_ready(error: i16) -> bool {
+pub(super) fn is_ready(error: i16) -> bool {
     !(14..=16).contains(&error)
 }
 
@@ -73,13 +73,29 @@ fn commit(peer: &mut Peer, group: &str, member: (&str, i32), index: i32, offset:
     commit_as(peer, group, member, None, index, offset);
 }
 
+/// As a member of a consumer group, with its epoch.
+pub(super) fn commit_with_epoch(peer: &mut Peer, group: &str, member: (&str, i32), index: i32, offset: i64) {
+    commit_in(peer, 9, group, member, None, (index, offset));
+}
+
 fn commit_as(
     peer: &mut Peer,
     group: &str,
-    (member, generation): (&str, i32),
+    member: (&str, i32),
     instance: Option<&'static str>,
     index: i32,
     offset: i64,
+) {
+    commit_in(peer, 8, group, member, instance, (index, offset));
+}
+
+fn commit_in(
+    peer: &mut Peer,
+    version: i16,
+    group: &str,
+    (member, generation): (&str, i32),
+    instance: Option<&'static str>,
+    (index, offset): (i32, i64),
 ) {
     let partition = OffsetCommitRequestPartition {
         partition_index: index,
@@ -100,7 +116,8 @@ fn commit_as(
         topics: vec![topic],
         ..OffsetCommitRequest::default()
     };
-    let answer = peer.wait_for(8, &request, |answer| is_ready(answer.topics[0].partitions[0].error_code));
+    let answer =
+        peer.wait_for(version, &request, |answer| is_ready(answer.topics[0].partitions[0].error_code));
     assert_eq!(answer.topics[0].partitions[0].error_code, 0, "{group}: {answer:?}");
 }
 
