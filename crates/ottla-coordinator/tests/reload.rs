@@ -191,3 +191,23 @@ fn a_leader_that_syncs_twice_is_held_to_its_first_assignment() {
     while scene.world.commit_one() {}
     assert_eq!(scene.world.load().durable_state().groups, scene.world.shard.durable_state().groups);
 }
+
+#[test]
+fn a_member_whose_leaving_cannot_be_written_does_not_stay_for_ever() {
+    let mut scene = Scene::new();
+    config(&mut scene);
+    for command in [
+        "join A v=3 protocols=range/t session=10000 rebalance=20000",
+        "advance 3000",
+        "beat B join topics=t   rebalance=20000",
+        "join A v=3 protocols=range/t session=10000 rebalance=20000",
+        "beat A ",
+        "refuse NOT_LEADER_OR_FOLLOWER",
+        "leave A",
+        "advance 60000",
+    ] {
+        run(&mut scene, command);
+    }
+    let state = scene.world.shard.durable_state();
+    assert!(!format!("{:?}", state.consumer_groups).contains("client_id: \"A\""), "{state:?}");
+}

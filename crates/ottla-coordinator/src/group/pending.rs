@@ -22,8 +22,8 @@ pub(crate) enum Completion {
     Upgrade { parked: Parked, response: GroupResponse, group: GroupId },
     /// A consumer group became a classic group in memory; without its record it must not stay.
     Downgrade { group: GroupId, replaced: Option<Box<Group>>, waiting: Option<(Parked, GroupResponse)> },
-    /// Members of a consumer group whose time is up are removed; if not, it is tried again.
-    Fence { group: GroupId, members: Vec<MemberId> },
+    /// Members of a consumer group whose time is up, or who leave, are removed; if not, it is tried again.
+    Fence { group: GroupId, members: Vec<MemberId>, waiting: Option<(Parked, GroupResponse)> },
     /// The leader's assignment.
     Assignment { group: GroupId, generation: i32, leader: MemberId, assignments: BTreeMap<MemberId, Bytes> },
     /// A static member returned under a new id.

@@ -277,11 +277,11 @@ impl GroupShard {
         let Some(pending) = self.pending.remove(&id) else { return Decision::default() };
         let mut step = Step::new(now_ms, &self.config);
         match &pending.completion {
-            Completion::Nothing | Completion::Creation { .. } | Completion::Fence { .. } => {}
+            Completion::Nothing | Completion::Creation { .. } => {}
             Completion::Reply { parked, response } | Completion::Upgrade { parked, response, .. } => {
                 step.reply(parked.token, response.clone());
             }
-            Completion::Downgrade { waiting, .. } => {
+            Completion::Downgrade { waiting, .. } | Completion::Fence { waiting, .. } => {
                 if let Some((parked, response)) = waiting {
                     step.reply(parked.token, response.clone());
                 }
@@ -351,7 +351,11 @@ impl GroupShard {
                     self.groups.insert(group, *replaced);
                 }
             }
-            Completion::Fence { group, members } => {
+            Completion::Fence { group, members, waiting } => {
+                if let Some((parked, response)) = waiting {
+                    let response = refusal::after_failed_append(response, parked.api_version, error);
+                    step.reply(parked.token, response);
+                }
                 retried = members.into_iter().map(|member| (group.clone(), member)).collect();
             }
             Completion::Assignment { group, generation, leader, .. } => {
@@ -388,7 +392,7 @@ impl GroupShard {
                 Completion::Reply { parked, response } | Completion::Upgrade { parked, response, .. } => {
                     Some((parked, response))
                 }
-                Completion::Downgrade { waiting, .. } => waiting,
+                Completion::Downgrade { waiting, .. } | Completion::Fence { waiting, .. } => waiting,
                 _ => None,
             };
             for (parked, response) in waiting.into_iter().chain(pending.readers) {

@@ -80,13 +80,25 @@ func main() {
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()))
 	read(ctx, out, all)
 	out.Close()
-	described, err := admin.DescribeTransactions(ctx, "franz-transform")
-	check(err, "describe transactions")
-	if state := described["franz-transform"].State; state != "CompleteCommit" && state != "CompleteAbort" {
-		log.Fatalf("the transaction's state is %s", state)
-	}
+	settled(ctx, admin)
 	check(errors.Join(must(admin.DeleteTopics(ctx, "franz-in", "franz-out"))), "delete topics")
 	fmt.Println("ok franz-go")
+}
+
+// settled waits until the markers of the last transaction are written.
+func settled(ctx context.Context, admin *kadm.Client) {
+	for {
+		described, err := admin.DescribeTransactions(ctx, "franz-transform")
+		check(err, "describe transactions")
+		switch state := described["franz-transform"].State; state {
+		case "CompleteCommit", "CompleteAbort":
+			return
+		case "PrepareCommit", "PrepareAbort":
+			time.Sleep(50 * time.Millisecond)
+		default:
+			log.Fatalf("the transaction's state is %s", state)
+		}
+	}
 }
 
 func must[T interface{ Error() error }](answer T, err error) error {

@@ -306,10 +306,8 @@ impl GroupShard {
         }
         turn.fence(ids);
         let outcome = turn.finish();
-        let completion = match waiting.clone() {
-            Some((parked, response)) => Completion::Reply { parked, response },
-            None => Completion::Fence { group: GroupId::clone(id), members: ids.iter().cloned().collect() },
-        };
+        let members = ids.iter().cloned().collect();
+        let completion = Completion::Fence { group: GroupId::clone(id), members, waiting };
         let (effects, records) = self.apply(Vec::new(), id, outcome);
         Ok(self.conclude(effects, Some(Write { records, atomic: true, producer: None, completion })))
     }
