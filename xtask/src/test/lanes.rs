@@ -33,7 +33,7 @@ pub(crate) fn clippy(context: &Context) -> Result<Outcome> {
 
 pub(crate) fn rust(context: &Context) -> Result<Outcome> {
     let mut command = context.cargo();
-    command.args(["test", "--workspace", "--quiet"]);
+    command.args(["test", "--workspace", "--quiet", "--no-fail-fast"]);
     match setup::kafka_jars(context)? {
         Some(jars) => command.env("OTTLA_KAFKA_CLASSPATH", jars),
         None => {

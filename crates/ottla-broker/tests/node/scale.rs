@@ -12,7 +12,8 @@ fn resident_kib() -> u64 {
     line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
 }
 
-fn connections(count: usize) {
+/// Returns by how many KiB the process grew; other tests that run at the same time count too.
+fn connections(count: usize) -> u64 {
     let node = TestNode::start(&[]);
     let before = resident_kib();
     let begin = Instant::now();
@@ -26,8 +27,8 @@ fn connections(count: usize) {
     }
     let grown = resident_kib().saturating_sub(before);
     eprintln!("{count} connections in {:?}: {grown} KiB, both ends together", begin.elapsed());
-    assert!(grown / 16 < count as u64, "less than 16 KiB each: {grown} KiB");
     assert!(node.client().is_served());
+    grown
 }
 
 fn partitions(count: i32) {
@@ -46,14 +47,15 @@ fn partitions(count: i32) {
 }
 
 #[test]
-fn idle_connections_cost_little() {
+fn idle_connections_do_not_keep_others_out() {
     connections(400);
 }
 
 #[test]
 #[ignore = "needs 10,000 open files"]
 fn five_thousand_idle_connections() {
-    connections(5000);
+    let grown = connections(5000);
+    assert!(grown < 16 * 5000, "less than 16 KiB each: {grown} KiB");
 }
 
 #[test]

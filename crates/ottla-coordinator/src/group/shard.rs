@@ -314,10 +314,7 @@ impl GroupShard {
         let mut retried: Vec<(GroupId, MemberId)> = Vec::new();
         match pending.completion {
             Completion::Nothing => {}
-            Completion::Reply { parked, response } => {
-                let response = refusal::after_failed_append(response, parked.api_version, error);
-                step.reply(parked.token, response);
-            }
+            Completion::Reply { parked, response } => refuse(&mut step, Some((parked, response)), error),
             Completion::Creation { group, replaced } => {
                 if let Some(Group::Classic(created)) = self.groups.get_mut(&group)
                     && !created.logged
@@ -330,18 +327,14 @@ impl GroupShard {
                 }
             }
             Completion::Upgrade { parked, response, group } => {
-                let response = refusal::after_failed_append(response, parked.api_version, error);
-                step.reply(parked.token, response);
+                refuse(&mut step, Some((parked, response)), error);
                 if let Some(Group::Classic(group)) = self.groups.get_mut(&group) {
                     let member_ids: Vec<_> = group.members.keys().cloned().collect();
                     member_ids.iter().for_each(|member| group.restart_session(&mut step, member));
                 }
             }
             Completion::Downgrade { group, replaced, waiting } => {
-                if let Some((parked, response)) = waiting {
-                    let response = refusal::after_failed_append(response, parked.api_version, error);
-                    step.reply(parked.token, response);
-                }
+                refuse(&mut step, waiting, error);
                 if let Some(Group::Classic(classic)) = self.groups.get_mut(&group)
                     && !classic.logged
                     && let Some(replaced) = replaced
@@ -352,10 +345,7 @@ impl GroupShard {
                 }
             }
             Completion::Fence { group, members, waiting } => {
-                if let Some((parked, response)) = waiting {
-                    let response = refusal::after_failed_append(response, parked.api_version, error);
-                    step.reply(parked.token, response);
-                }
+                refuse(&mut step, waiting, error);
                 retried = members.into_iter().map(|member| (group.clone(), member)).collect();
             }
             Completion::Assignment { group, generation, leader, .. } => {
@@ -369,9 +359,7 @@ impl GroupShard {
                 }
             }
         }
-        for (parked, response) in pending.readers {
-            step.reply(parked.token, refusal::after_failed_append(response, parked.api_version, error));
-        }
+        pending.readers.into_iter().for_each(|reader| refuse(&mut step, Some(reader), error));
         let Step { mut effects, write, .. } = step;
         if restored.is_some() {
             self.start_consumer_timers(now_ms, &mut effects);
@@ -395,9 +383,8 @@ impl GroupShard {
                 Completion::Downgrade { waiting, .. } | Completion::Fence { waiting, .. } => waiting,
                 _ => None,
             };
-            for (parked, response) in waiting.into_iter().chain(pending.readers) {
-                let error = ErrorCode::NotCoordinator;
-                step.reply(parked.token, refusal::after_failed_append(response, parked.api_version, error));
+            for waiting in waiting.into_iter().chain(pending.readers) {
+                refuse(&mut step, Some(waiting), ErrorCode::NotCoordinator);
             }
         }
         for group in self.groups.values_mut() {
@@ -471,5 +458,12 @@ impl GroupShard {
     pub(crate) fn refuse_join(&self, parked: Parked, member_id: &str, error: ErrorCode) -> Decision {
         let response = reply::join_refusal(parked.api_version, member_id, error);
         self.conclude_effects(vec![Effect::Reply { token: parked.token, response }])
+    }
+}
+
+/// Answers a request whose append failed.
+fn refuse(step: &mut Step<'_>, waiting: Option<(Parked, GroupResponse)>, error: ErrorCode) {
+    if let Some((parked, response)) = waiting {
+        step.reply(parked.token, refusal::after_failed_append(response, parked.api_version, error));
     }
 }
