@@ -93,7 +93,7 @@ impl Writer {
 
     /// The largest throttle time that was asked for or written.
     pub(crate) fn throttled_ms(&self) -> i32 {
-        self.throttle_time_ms
+        self.throttle_time_ms.max(0)
     }
 
     /// The error codes that were written, without 0.
@@ -181,7 +181,8 @@ impl Writer {
 
     /// Writes the field `ThrottleTimeMs` of a response; see [`Writer::throttling`].
     pub fn throttle_time_ms(&mut self, value: i32) {
-        self.throttle_time_ms = self.throttle_time_ms.max(value);
+        // Without a quota the message's own value stays as it is.
+        self.throttle_time_ms = if self.throttle_time_ms > 0 { self.throttle_time_ms.max(value) } else { value };
         self.i32(self.throttle_time_ms);
     }
 
