@@ -197,7 +197,8 @@ pub(crate) fn verifiable(context: &Context) -> Result<Outcome> {
         node.crash_and_restart()?;
         ensure!(producer.0.wait()?.success(), "the producer failed; see {}", sent.display());
         let acked = values(&sent, "producer_send_success")?;
-        ensure!(acked.len() == RECORDS, "{} of {RECORDS} records were acknowledged", acked.len());
+        // It does not send again what was under way when the broker died.
+        ensure!(acked.len() > RECORDS * 9 / 10, "{} of {RECORDS} records were acknowledged", acked.len());
         until(Duration::from_secs(60), "all acknowledged records are read", || {
             let mut read = Vec::new();
             for log in &consumers {
