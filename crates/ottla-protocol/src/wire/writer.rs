@@ -182,7 +182,8 @@ impl Writer {
     /// Writes the field `ThrottleTimeMs` of a response; see [`Writer::throttling`].
     pub fn throttle_time_ms(&mut self, value: i32) {
         // Without a quota the message's own value stays as it is.
-        self.throttle_time_ms = if self.throttle_time_ms > 0 { self.throttle_time_ms.max(value) } else { value };
+        self.throttle_time_ms =
+            if self.throttle_time_ms > 0 { self.throttle_time_ms.max(value) } else { value };
         self.i32(self.throttle_time_ms);
     }
 
