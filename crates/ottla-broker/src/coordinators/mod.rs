@@ -4,12 +4,14 @@
 mod append;
 mod load;
 mod shard;
+mod shards;
 
 use ottla_coordinator::group::RequestToken;
 use ottla_protocol::ErrorCode;
 use ottla_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId};
 
 pub(crate) use shard::{Marker, Shard, write_marker};
+pub(crate) use shards::Shards;
 
 /// A pure shard as its runtime drives it. Calls come one at a time.
 pub(crate) trait Core: Sized + Send + 'static {

@@ -116,6 +116,11 @@ impl<C: Core> Shard<C> {
         Arc::new(Self { partition, config, perform, state: Mutex::new(state), wake: Arc::default() })
     }
 
+    /// The partition's index.
+    pub(super) fn index(&self) -> i32 {
+        self.partition.id.partition
+    }
+
     /// Loads the shard from its log, then drives it until it is unloaded.
     pub(crate) fn start(shard: Arc<Self>) {
         tokio::spawn(async move {

@@ -6,22 +6,22 @@ mod core;
 mod markers;
 mod verification;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Weak};
 
 use ottla_config::BrokerConfig;
 use ottla_coordinator::group::RequestToken;
 use ottla_coordinator::transaction::{
-    Decision, Identity, TransactionConfig, TransactionResponse, TransactionShard, partition_for_transaction,
+    Decision, Identity, TransactionConfig, TransactionResponse, TransactionShard,
 };
 use ottla_metadata::features::TRANSACTION_VERSION;
 use ottla_protocol::ErrorCode;
+use ottla_storage::log::VerificationGuard;
 use ottla_types::TopicName;
 use tokio::sync::oneshot;
 
 use crate::broker::Broker;
-use crate::coordinators::Shard;
+use crate::coordinators::{Shard, Shards};
 use crate::internal_topics::TRANSACTION_STATE;
 use crate::partition::Partition;
 
@@ -31,14 +31,11 @@ pub(crate) use verification::{Support, Verification, Verified, Wanted};
 /// The answer to a request that the coordinator took.
 pub(crate) type Answer = oneshot::Receiver<TransactionResponse>;
 
-type TransactionsShard = Shard<TransactionShard>;
-
 /// The shards of this broker.
 #[derive(Debug)]
 pub(crate) struct Transactions {
     config: TransactionConfig,
-    shards: RwLock<BTreeMap<i32, Arc<TransactionsShard>>>,
-    next_token: AtomicU64,
+    shards: Shards<TransactionShard>,
 }
 
 impl Transactions {
@@ -50,15 +47,14 @@ impl Transactions {
             abort_interval_ms: values.int("transaction.abort.timed.out.transaction.cleanup.interval.ms"),
             expiry_interval_ms: values.int("transaction.remove.expired.transaction.cleanup.interval.ms"),
         };
-        Self { config, shards: RwLock::default(), next_token: AtomicU64::new(0) }
+        Self { config, shards: Shards::new(TRANSACTION_STATE) }
     }
 
     /// This broker leads a partition of `__transaction_state` from now on: its shard is loaded in the background.
     pub(crate) fn lead(broker: &Arc<Broker>, partition: Arc<Partition>) {
         let this = &broker.transactions;
-        let index = partition.id.partition;
         let weak: Weak<Broker> = Arc::downgrade(broker);
-        let shard = Shard::new(
+        this.shards.lead(Shard::new(
             partition,
             this.config.clone(),
             Box::new(move |shard, task| {
@@ -66,27 +62,17 @@ impl Transactions {
                     markers::start(&broker, shard, task);
                 }
             }),
-        );
-        let previous = this.write().insert(index, Arc::clone(&shard));
-        if let Some(previous) = previous {
-            previous.unload();
-        }
-        Shard::start(shard);
+        ));
     }
 
     /// This broker leads the partition no more.
     pub(crate) fn resign(&self, index: i32) {
-        let removed = self.write().remove(&index);
-        if let Some(shard) = removed {
-            shard.unload();
-        }
+        self.shards.resign(index);
     }
 
     /// Ends all shards: whoever waits is told to look elsewhere.
     pub(crate) fn shut_down(&self) {
-        for shard in std::mem::take(&mut *self.write()).into_values() {
-            shard.unload();
-        }
+        self.shards.shut_down();
     }
 
     /// Runs a request on the shard of a transactional id; the error is what the request must be refused with.
@@ -96,15 +82,11 @@ impl Transactions {
         id: &str,
         run: impl FnOnce(&mut TransactionShard, i64, RequestToken) -> Decision,
     ) -> Result<Answer, ErrorCode> {
-        let shard = self.shard_of(broker, id)?;
-        let token = RequestToken(self.next_token.fetch_add(1, Ordering::Relaxed));
-        let (sender, receiver) = oneshot::channel();
-        shard.expect_reply(token, sender);
-        shard.call(|core, now_ms| {
+        let shard = self.shards.of(broker, id)?;
+        Ok(self.shards.request(&shard, VerificationGuard::default(), |core, now_ms, token| {
             prepare(broker, core);
             run(core, now_ms, token)
-        });
-        Ok(receiver)
+        }))
     }
 
     /// Adds partitions to the transaction of a producer.
@@ -131,29 +113,12 @@ impl Transactions {
         id: &str,
         look: impl FnOnce(&TransactionShard) -> R,
     ) -> Result<R, ErrorCode> {
-        Ok(self.shard_of(broker, id)?.look(look))
+        Ok(self.shards.of(broker, id)?.look(look))
     }
 
     /// Looks into every shard.
     pub(crate) fn look_at_all<R>(&self, mut look: impl FnMut(&TransactionShard) -> R) -> Vec<R> {
-        let shards: Vec<_> = self.read().values().cloned().collect();
-        shards.iter().map(|shard| shard.look(&mut look)).collect()
-    }
-
-    fn shard_of(&self, broker: &Broker, id: &str) -> Result<Arc<TransactionsShard>, ErrorCode> {
-        let image = broker.image();
-        let topic = image.topics().by_name(TRANSACTION_STATE).ok_or(ErrorCode::NotCoordinator)?;
-        let count = i32::try_from(topic.partitions.len()).map_err(|_| ErrorCode::NotCoordinator)?;
-        let index = partition_for_transaction(id, count.max(1));
-        self.read().get(&index).cloned().ok_or(ErrorCode::NotCoordinator)
-    }
-
-    fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<i32, Arc<TransactionsShard>>> {
-        self.shards.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<i32, Arc<TransactionsShard>>> {
-        self.shards.write().unwrap_or_else(PoisonError::into_inner)
+        self.shards.all().iter().map(|shard| shard.look(&mut look)).collect()
     }
 }
 

@@ -33,13 +33,5 @@ pub use record::{Decoded, RecordError, TransactionRecord};
 pub use shard::TransactionShard;
 pub use state::TransactionState;
 
-use ottla_types::PartitionIndex;
-
 /// The level of `transaction.version` from which each transaction has a producer epoch of its own (KIP-890).
 pub const EPOCH_BUMP: i16 = 2;
-
-/// The partition of `__transaction_state` that holds a transactional id. The count of partitions must be the same on all
-/// brokers for as long as the topic lives.
-pub fn partition_for_transaction(transactional_id: &str, partitions: i32) -> PartitionIndex {
-    ottla_types::partition_for_key(transactional_id, partitions)
-}
