@@ -40,6 +40,8 @@ pub(crate) struct Answer {
     /// The partition was not known when the request came.
     pub(crate) is_unknown: bool,
     read: Option<LogRead>,
+    /// Where records came from; `None` when there are none.
+    source: Option<Arc<Partition>>,
 }
 
 /// A log file as the network layer sends it.
@@ -65,12 +67,20 @@ impl Answer {
             diverging: None,
             is_unknown: false,
             read: None,
+            source: None,
         }
     }
 
     /// Bytes of record data.
     pub(crate) fn len(&self) -> u32 {
         self.read.as_ref().map_or(0, LogRead::len)
+    }
+
+    /// Counts its records as sent.
+    pub(crate) fn count_sent(&self) {
+        if let Some(partition) = &self.source {
+            partition.traffic.sent(u64::from(self.len()));
+        }
     }
 
     /// Whether the response must not wait for more.
@@ -167,9 +177,10 @@ impl<'a> Reader<'a> {
             // No other broker holds a replica of what this one leads.
             return Answer::failed(ErrorCode::NotLeaderOrFollower);
         }
-        partition
-            .with(|replica| self.read_replica(replica, spec, max_bytes, min_one_batch))
-            .unwrap_or_else(|| Answer::failed(ErrorCode::NotLeaderOrFollower))
+        let answer = partition.with(|replica| self.read_replica(replica, spec, max_bytes, min_one_batch));
+        let mut answer = answer.unwrap_or_else(|| Answer::failed(ErrorCode::NotLeaderOrFollower));
+        answer.source = (answer.len() > 0).then_some(partition);
+        answer
     }
 
     fn read_replica(
@@ -191,6 +202,7 @@ impl<'a> Reader<'a> {
             diverging: None,
             is_unknown: false,
             read: None,
+            source: None,
         };
         if spec.last_fetched_epoch >= 0 {
             let epoch = LeaderEpoch(spec.last_fetched_epoch);
@@ -223,11 +235,7 @@ impl<'a> Reader<'a> {
 }
 
 /// The partition of a key; errors as Kafka's for the way in which it is named.
-pub(crate) fn find(
-    broker: &Broker,
-    image: &MetadataImage,
-    key: &FetchKey,
-) -> Result<Arc<Partition>, ErrorCode> {
+fn find(broker: &Broker, image: &MetadataImage, key: &FetchKey) -> Result<Arc<Partition>, ErrorCode> {
     let named = || image.topics().by_name(&key.topic);
     let topic = if key.topic_id == Uuid::ZERO { named() } else { image.topics().by_id(key.topic_id) };
     let Some(topic) = topic else {

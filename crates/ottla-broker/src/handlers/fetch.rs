@@ -27,7 +27,7 @@ use tokio::time::Instant;
 
 use crate::broker::Broker;
 use crate::clock;
-use crate::fetch_read::{Answer, Limits, Parked, Reader, find};
+use crate::fetch_read::{Answer, Limits, Parked, Reader};
 use crate::fetch_session::{FetchContext, FetchKey, FetchSpec, NO_SESSION, Session, SessionError};
 use crate::random;
 use crate::request::{FileRange, Request};
@@ -185,14 +185,7 @@ fn respond(broker: &Broker, request: &Request, wanted: &Wanted, mut answers: Vec
         FetchContext::Incremental { session, .. } => Some(session),
         _ => None,
     };
-    let image = broker.image();
-    for ((key, _), answer) in wanted.context.partitions().iter().zip(&answers) {
-        if answer.len() > 0
-            && let Ok(partition) = find(broker, &image, key)
-        {
-            partition.traffic.sent(u64::from(answer.len()));
-        }
-    }
+    answers.iter().for_each(Answer::count_sent);
     let (responses, files, bytes) = assemble(wanted, session, answers);
     broker.metrics.fetched(bytes);
     let mut response = FetchResponse { session_id, responses, ..FetchResponse::default() };
