@@ -1,6 +1,6 @@
 //! What a broker refuses of a change of configurations before the controller sees it (`ConfigAdminManager.preprocess`).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_config::{ConfigError, ErrorKind, Props, validate_broker_change};
 use ottla_metadata::image::ResourceKind;
@@ -35,10 +35,14 @@ impl From<ConfigError> for Refusal {
 pub(crate) fn refuse_twins<'a>(
     resources: impl Iterator<Item = (i8, &'a str)> + Clone,
 ) -> Vec<Option<Refusal>> {
-    let is_twin = |resource: (i8, &str)| resources.clone().filter(|other| *other == resource).count() > 1;
+    let mut counts: BTreeMap<(i8, &str), usize> = BTreeMap::new();
+    for resource in resources.clone() {
+        *counts.entry(resource).or_default() += 1;
+    }
+    let is_twin = |resource| counts.get(&resource).is_some_and(|count| *count > 1);
     let refuse =
         |resource| is_twin(resource).then(|| Refusal::request("Each resource must appear at most once."));
-    resources.clone().map(refuse).collect()
+    resources.map(refuse).collect()
 }
 
 /// A key of a change, and whether its operation lacks the value that it needs.
