@@ -1,14 +1,13 @@
 //! A running Apache Kafka, from its jars, to compare with or to move data from.
 
 use std::fs::{self, File};
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::test::node::answers;
+use crate::test::node::{answers, free_port};
 use crate::test::run_command;
 
 /// A single node, broker and controller; ended when dropped.
@@ -22,7 +21,6 @@ impl Kafka {
     /// Formats `dir`, starts a node there and waits until it takes connections.
     pub(crate) fn start(jars: &Path, dir: &Path) -> Result<Self> {
         fs::create_dir_all(dir)?;
-        let free_port = || anyhow::Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port());
         let (port, controller) = (free_port()?, free_port()?);
         let listeners = format!("PLAINTEXT://localhost:{port},CONTROLLER://localhost:{controller}");
         let config = dir.join("server.properties");

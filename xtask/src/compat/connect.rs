@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
-use std::net::TcpListener;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -12,7 +11,7 @@ use serde_json::json;
 use super::http;
 use super::jvm::{Guard, Program, fresh_dir, java, logged, no_jdk, until};
 use crate::kafka::Kafka;
-use crate::test::node::Node;
+use crate::test::node::{Node, free_port};
 use crate::test::{Context, Outcome, setup};
 
 /// The worker, its file connectors, and MirrorMaker 2.
@@ -22,10 +21,6 @@ pub(super) const ARTIFACTS: &[&str] = &[
     "org.apache.kafka:connect-mirror:4.3.1",
     "org.slf4j:slf4j-simple:1.7.36",
 ];
-
-fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
-}
 
 fn lines(range: std::ops::Range<usize>) -> String {
     range.fold(String::new(), |mut text, i| {

@@ -123,7 +123,8 @@ pub(super) fn no_jdk() -> Result<Outcome> {
     Ok(Outcome::Skipped("a JDK or mvn is missing".into()))
 }
 
-fn scratch(context: &Context, name: &str) -> Result<PathBuf> {
+/// An empty directory of a lane's own.
+pub(super) fn fresh_dir(context: &Context, name: &str) -> Result<PathBuf> {
     let dir = context.target.join("compat/scratch").join(name);
     if dir.exists() {
         fs::remove_dir_all(&dir)?;
@@ -132,14 +133,10 @@ fn scratch(context: &Context, name: &str) -> Result<PathBuf> {
     Ok(dir)
 }
 
-pub(super) fn fresh_dir(context: &Context, name: &str) -> Result<PathBuf> {
-    scratch(context, name)
-}
-
 /// Runs a program that does all of its lane by itself: `Main BOOTSTRAP DIR`.
 fn single(context: &Context, name: &str, main: &'static str, artifacts: &[&str]) -> Result<Outcome> {
     let Some(program) = Program::build(context, name, main, artifacts)? else { return no_jdk() };
-    let dir = scratch(context, name)?;
+    let dir = fresh_dir(context, name)?;
     let mut node = Node::start(&context.ottla()?, &context.target)?;
     program.run(
         &[&node.bootstrap, dir.to_str().context("a path in UTF-8")?],
@@ -172,7 +169,7 @@ pub(crate) fn schemas(context: &Context) -> Result<Outcome> {
 pub(crate) fn verifiable(context: &Context) -> Result<Outcome> {
     const RECORDS: usize = 20_000;
     let Some(jars) = setup::tools_jars(context)? else { return no_jdk() };
-    let dir = scratch(context, "verifiable")?;
+    let dir = fresh_dir(context, "verifiable")?;
     let class_path = jars.join("*").display().to_string();
     for protocol in ["classic", "consumer"] {
         let mut node = Node::start(&context.ottla()?, &context.target)?;

@@ -20,7 +20,8 @@ pub(crate) struct Node {
     pub(crate) dir: PathBuf,
 }
 
-fn free_port() -> Result<u16> {
+/// A port that nobody listens on now.
+pub(crate) fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
