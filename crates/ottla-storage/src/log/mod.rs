@@ -26,7 +26,6 @@ mod retention;
 mod roll;
 mod scan;
 mod segment;
-mod segment_cache;
 mod time_index;
 mod truncation;
 mod txn_index;

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use ottla_record::RecordError;
 use ottla_types::{Offset, TimestampMs};
 
-use super::error::LogError;
-use super::files;
-use super::offset_index::{OffsetIndex, OffsetPosition};
-use super::scan::{HeaderScan, ScanError};
-use super::segment::{BatchPosition, MAX_SEGMENT_BYTES, Segment};
-use super::time_index::{TimeIndex, TimestampOffset};
-use super::txn_index::TxnIndex;
+use super::{BatchPosition, MAX_SEGMENT_BYTES, Segment};
 use crate::fs::{Fs, FsFile, OpenMode};
+use crate::log::error::LogError;
+use crate::log::files;
+use crate::log::offset_index::{OffsetIndex, OffsetPosition};
+use crate::log::scan::{HeaderScan, ScanError};
+use crate::log::time_index::{TimeIndex, TimestampOffset};
+use crate::log::txn_index::TxnIndex;
 
 /// An index and its file.
 #[derive(Debug)]
