@@ -10,6 +10,19 @@ use anyhow::{Context as _, Result, bail};
 use crate::test::node::{answers, free_port};
 use crate::test::run_command;
 
+/// What a single node needs to be told in any case.
+pub(crate) const COMMON: &[&str] = &[
+    "process.roles=broker,controller",
+    "node.id=1",
+    "controller.listener.names=CONTROLLER",
+    "listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+    "offsets.topic.replication.factor=1",
+    "offsets.topic.num.partitions=5",
+    "transaction.state.log.replication.factor=1",
+    "transaction.state.log.min.isr=1",
+    "group.initial.rebalance.delay.ms=0",
+];
+
 /// A single node, broker and controller; ended when dropped.
 pub(crate) struct Kafka {
     child: Child,
@@ -20,6 +33,13 @@ pub(crate) struct Kafka {
 impl Kafka {
     /// Formats `dir`, starts a node there and waits until it takes connections.
     pub(crate) fn start(jars: &Path, dir: &Path) -> Result<Self> {
+        let log_dirs = format!("log.dirs={}", dir.join("data").display());
+        let options = COMMON.iter().copied().chain([log_dirs.as_str()]).collect::<Vec<_>>();
+        Self::start_with(jars, dir, &options)
+    }
+
+    /// The same with these `key=value` options, listeners apart.
+    pub(crate) fn start_with(jars: &Path, dir: &Path, options: &[&str]) -> Result<Self> {
         fs::create_dir_all(dir)?;
         let (port, controller) = (free_port()?, free_port()?);
         let listeners = format!("PLAINTEXT://localhost:{port},CONTROLLER://localhost:{controller}");
@@ -27,12 +47,9 @@ impl Kafka {
         fs::write(
             &config,
             format!(
-                "process.roles=broker,controller\nnode.id=1\nlisteners={listeners}\nadvertised.listeners={listeners}\n\
-                 controller.quorum.bootstrap.servers=localhost:{controller}\ncontroller.listener.names=CONTROLLER\n\
-                 listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT\nlog.dirs={}\n\
-                 offsets.topic.replication.factor=1\ntransaction.state.log.replication.factor=1\n\
-                 transaction.state.log.min.isr=1\ngroup.initial.rebalance.delay.ms=0\noffsets.topic.num.partitions=5\n",
-                dir.join("data").display()
+                "listeners={listeners}\nadvertised.listeners={listeners}\n\
+                 controller.quorum.bootstrap.servers=localhost:{controller}\n{}\n",
+                options.join("\n")
             ),
         )?;
         let java = |class: &str| {

@@ -7,6 +7,7 @@ pub(crate) mod differential;
 mod lanes;
 pub(crate) mod node;
 pub(crate) mod setup;
+mod tools;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -76,6 +77,11 @@ const LANES: &[Lane] = &[
         name: "java",
         about: "Apache Kafka's console tools; DumpLogSegments on our files",
         run: lanes::java,
+    },
+    Lane {
+        name: "tools",
+        about: "Apache Kafka's administration tools say the same of Apache Kafka and of ottla",
+        run: tools::lane,
     },
     Lane {
         name: "interchange",

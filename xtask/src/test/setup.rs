@@ -162,6 +162,12 @@ pub(crate) fn tools_jars(context: &Context) -> Result<Option<PathBuf>> {
     jars(context, "kafka-tools", &[KAFKA_TOOLS])
 }
 
+/// The directory of the jars of the last release that has the tool of `kafka-configs.sh` in a published jar.
+pub(crate) fn config_jars(context: &Context) -> Result<Option<PathBuf>> {
+    let (folder, artifact) = OLDER_KAFKAS[1];
+    jars(context, folder, &[artifact])
+}
+
 /// Whether all releases of Kafka that take turns with ottla are there, each below `target/`; `false` without Java or Maven.
 pub(crate) fn interchange_jars(context: &Context) -> Result<bool> {
     let older = OLDER_KAFKAS.iter().copied().chain([("kafka-logging", LOGGING)]);
