@@ -139,7 +139,7 @@ fn write_both(
 ) -> Result<Writer, EncodeError> {
     let mut counter = Writer::counting().throttling(throttle_time_ms);
     write(&mut counter)?;
-    let mut w = Writer::with_capacity(counter.len()).throttling(throttle_time_ms);
+    let mut w = Writer::with_capacity(counter.len_in_memory()).throttling(throttle_time_ms);
     write(&mut w)?;
     Ok(w)
 }

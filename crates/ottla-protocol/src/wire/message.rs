@@ -117,10 +117,11 @@ pub trait Message<'a>: Element<'a> + Default {
     /// # Errors
     /// When the message cannot be expressed in that version.
     fn encode_parts(&self, version: i16) -> Result<Encoded, EncodeError> {
-        let size = self.size(version)?;
-        let mut w = Writer::with_capacity(size);
+        let mut counter = Writer::counting();
+        self.write(&mut counter, version)?;
+        let mut w = Writer::with_capacity(counter.len_in_memory());
         self.write(&mut w, version)?;
-        debug_assert_eq!(w.len(), size, "counting and writing agree");
+        debug_assert_eq!(w.len(), counter.len(), "counting and writing agree");
         Ok(w.finish())
     }
 }

@@ -17,6 +17,8 @@ pub struct Writer {
     buf: Vec<u8>,
     /// Bytes so far, with those of the gaps.
     len: usize,
+    /// Bytes of the gaps.
+    external: usize,
     is_counting: bool,
     gaps: Vec<Gap>,
     version: i16,
@@ -75,6 +77,7 @@ impl Writer {
         Self {
             buf: Vec::new(),
             len: 0,
+            external: 0,
             is_counting: true,
             gaps: Vec::new(),
             version: 0,
@@ -104,6 +107,11 @@ impl Writer {
     /// Bytes written or counted so far, external record data included.
     pub fn len(&self) -> usize {
         self.len
+    }
+
+    /// The same without external record data: what it takes in memory.
+    pub(crate) fn len_in_memory(&self) -> usize {
+        self.len - self.external
     }
 
     /// Whether nothing was written yet.
@@ -296,6 +304,7 @@ impl Writer {
             Some(bytes) => self.raw(bytes),
             None => {
                 self.len += records.len();
+                self.external += records.len();
                 if !self.is_counting {
                     self.gaps.push(Gap { at: self.buf.len(), len: records.len() });
                 }
