@@ -29,6 +29,7 @@ mod internal_topics;
 mod load_notes;
 mod log_levels;
 mod logger_changes;
+mod memory;
 mod metadata_log;
 mod metrics;
 mod moves;

@@ -33,6 +33,7 @@ use crate::dispatch::BrokerService;
 use crate::duties;
 use crate::exposition::NodeMetrics;
 use crate::log_levels::LogLevels;
+use crate::memory;
 use crate::metadata_log::MetadataLog;
 use crate::publisher;
 use crate::random;
@@ -321,7 +322,7 @@ fn shown(endpoint: &Endpoint) -> String {
 fn memory_budget(config: &BrokerConfig) -> MemoryBudget {
     match usize::try_from(config.values().long("queued.max.request.bytes")) {
         Ok(bytes) if bytes > 0 => MemoryBudget::new(bytes),
-        _ => MemoryBudget::unlimited(),
+        _ => MemoryBudget::new(memory::default_budget()),
     }
 }
 

@@ -16,6 +16,7 @@ use bytes::BytesMut;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep};
 
+use crate::budget::Unsent;
 use crate::frame::{Frame, FrameError, FrameReader};
 use crate::limits::Activity;
 use crate::outbox::Outbox;
@@ -54,6 +55,7 @@ pub(crate) enum Closed {
     Aborted,
     Idle,
     Stalled,
+    Unread,
     LastResponse,
     Evicted,
     Frame(FrameError),
@@ -69,6 +71,9 @@ impl fmt::Display for Closed {
             Self::Aborted => write!(f, "cut off at shutdown"),
             Self::Idle => write!(f, "idle for longer than connections.max.idle.ms"),
             Self::Stalled => write!(f, "the peer stopped in the middle of a request"),
+            Self::Unread => {
+                write!(f, "the peer does not read its responses, and memory for responses is short")
+            }
             Self::Evicted => write!(f, "max.connections is exceeded, and it was idle for longest"),
             Self::LastResponse => write!(f, "closed after its last response"),
             Self::Frame(error) => error.fmt(f),
@@ -84,7 +89,11 @@ pub(crate) struct Connection<S: Service> {
     frames: FrameReader,
     /// Requests whose responses are not yet in the outbox, oldest first.
     waiting: VecDeque<Waiting>,
+    /// Bytes in memory of the responses in `waiting`.
+    waiting_bytes: usize,
     outbox: Outbox,
+    /// What `waiting` and `outbox` hold in memory, as all connections know it.
+    unsent: Unsent,
     /// Requests taken whose responses are not sent completely.
     in_flight: usize,
     input: Input,
@@ -135,8 +144,10 @@ impl<S: Service> Connection<S> {
     ) -> Self {
         Self {
             stream,
+            unsent: budget.unsent(),
             frames: FrameReader::new(config.request_max_bytes, budget),
             waiting: VecDeque::new(),
+            waiting_bytes: 0,
             outbox: Outbox::default(),
             in_flight: 0,
             input: Input::Open,
@@ -203,6 +214,7 @@ impl<S: Service> Connection<S> {
     fn round(&mut self, cx: &mut Context<'_>) -> Result<bool, Closed> {
         let mut moved = self.collect(cx)?;
         moved |= self.flush(cx)?;
+        self.unsent.set(self.unsent_bytes());
         moved |= self.take(cx)?;
         if self.waiting.is_empty() && self.outbox.is_empty() {
             match self.input {
@@ -222,7 +234,10 @@ impl<S: Service> Connection<S> {
             if let Waiting::Later(future) | Waiting::Held(future) = oldest {
                 let Poll::Ready(outcome) = future.as_mut().poll(cx) else { break };
                 match outcome {
-                    Outcome::Ready(response) => *oldest = Waiting::Ready(response),
+                    Outcome::Ready(response) => {
+                        self.waiting_bytes += response.memory_bytes();
+                        *oldest = Waiting::Ready(response);
+                    }
                     Outcome::Later(future) => {
                         *oldest = Waiting::Later(future);
                         continue;
@@ -242,11 +257,11 @@ impl<S: Service> Connection<S> {
                     Outcome::Close(reason) => *oldest = Waiting::Close(reason),
                 }
             }
-            match self.waiting.pop_front() {
+            match self.pop_waiting() {
                 Some(Waiting::Ready(response)) => self.answer(response)?,
                 Some(Waiting::Close(reason)) => {
                     // What was answered before is still sent; everything after is void.
-                    self.waiting.clear();
+                    self.clear_waiting();
                     self.input = Input::Refused;
                     if self.outbox.is_empty() {
                         return Err(Closed::Service(reason));
@@ -296,7 +311,10 @@ impl<S: Service> Connection<S> {
             }
             match polled {
                 Poll::Pending => break,
-                Poll::Ready(Ok(Some(frame))) => self.call(frame)?,
+                Poll::Ready(Ok(Some(frame))) => {
+                    self.call(frame)?;
+                    self.unsent.set(self.unsent_bytes());
+                }
                 Poll::Ready(Ok(None)) => self.input = Input::Ended(Instant::now()),
                 Poll::Ready(Err(error)) => return Err(Closed::Frame(error)),
             }
@@ -317,7 +335,10 @@ impl<S: Service> Connection<S> {
                 self.mute(time);
                 return Ok(());
             }
-            Outcome::Ready(response) => Waiting::Ready(response),
+            Outcome::Ready(response) => {
+                self.waiting_bytes += response.memory_bytes();
+                Waiting::Ready(response)
+            }
             Outcome::Later(future) => Waiting::Later(future),
             Outcome::Hold(future) => Waiting::Held(future),
             Outcome::Close(reason) => {
@@ -330,9 +351,26 @@ impl<S: Service> Connection<S> {
         Ok(())
     }
 
+    fn pop_waiting(&mut self) -> Option<Waiting> {
+        let oldest = self.waiting.pop_front();
+        if let Some(Waiting::Ready(response)) = &oldest {
+            self.waiting_bytes -= response.memory_bytes();
+        }
+        oldest
+    }
+
+    fn clear_waiting(&mut self) {
+        self.waiting.clear();
+        self.waiting_bytes = 0;
+    }
+
+    fn unsent_bytes(&self) -> usize {
+        self.waiting_bytes + self.outbox.memory_bytes()
+    }
+
     fn answer(&mut self, response: Response) -> Result<(), Closed> {
         if response.last {
-            self.waiting.clear();
+            self.clear_waiting();
             self.input = Input::Refused;
         }
         self.mute(response.mute);
@@ -375,6 +413,12 @@ impl<S: Service> Connection<S> {
         if self.frames.is_partial() && self.is_reading() && still >= self.limits.frame_stall {
             return Some(Closed::Stalled);
         }
+        if self.is_reading() && self.frames.is_too_slow(self.limits.frame_stall) {
+            return Some(Closed::Stalled);
+        }
+        if self.unsent.is_excess() && !self.outbox.is_empty() && still >= self.limits.frame_stall {
+            return Some(Closed::Unread);
+        }
         let waits_for_us = !self.waiting.is_empty() && self.outbox.is_empty();
         let idle = self.limits.max_idle.is_some_and(|max| still >= max);
         (idle && !waits_for_us && self.muted.is_none() && !self.frames.is_waiting()).then_some(Closed::Idle)
@@ -384,7 +428,8 @@ impl<S: Service> Connection<S> {
         matches!(self.input, Input::Open)
             && self.muted.is_none()
             && self.in_flight < self.limits.max_in_flight
-            && self.outbox.memory_bytes() < MAX_UNSENT_BYTES
+            && self.unsent_bytes() < MAX_UNSENT_BYTES
+            && !self.unsent.is_excess()
             && !matches!(self.waiting.back(), Some(Waiting::Held(_)))
     }
 

@@ -9,8 +9,10 @@ use std::mem;
 use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf as _, BufMut as _, BytesMut};
+use tokio::time::Instant;
 
 use crate::MemoryBudget;
 use crate::budget::Reservation;
@@ -21,6 +23,8 @@ use crate::stream::Stream;
 const CHUNK_BYTES: usize = 16 * 1024;
 /// A frame up to this size is read into a shared buffer.
 const SMALL_FRAME_BYTES: usize = 4 * 1024;
+/// While memory is short, a frame has to come at least as fast, in bytes per second.
+const SLOWEST_BYTES_PER_SECOND: usize = 64 * 1024;
 /// Less room than this is not worth a read.
 const MIN_READ_BYTES: usize = 1024;
 
@@ -80,7 +84,7 @@ enum State {
     /// Reading a frame into the shared buffer.
     Small(usize, Reservation),
     /// Reading a frame into its own buffer.
-    Large(usize, BytesMut, Reservation),
+    Large(usize, BytesMut, Reservation, Instant),
 }
 
 /// A request without its length. Its bytes belong to whoever has the frame, who may change them in place; it holds its part
@@ -153,7 +157,7 @@ impl FrameReader {
                         return Poll::Ready(Err(FrameError::Truncated));
                     }
                 }
-                State::Large(len, body, _) => {
+                State::Large(len, body, ..) => {
                     if body.len() == *len {
                         return Poll::Ready(Ok(Some(self.take_large())));
                     }
@@ -196,6 +200,14 @@ impl FrameReader {
         }
     }
 
+    /// Whether a large frame holds memory for much longer than a slow network explains, while others wait for memory.
+    /// `grace` is for what it could not come in yet.
+    pub(crate) fn is_too_slow(&self, grace: Duration) -> bool {
+        let State::Large(len, _, _, since) = &self.state else { return false };
+        let seconds = u64::try_from(len / SLOWEST_BYTES_PER_SECOND).unwrap_or(u64::MAX);
+        self.budget.is_short() && since.elapsed() >= grace.saturating_add(Duration::from_secs(seconds))
+    }
+
     fn checked_length(&self, head: [u8; 4]) -> Result<usize, FrameError> {
         usize::try_from(i32::from_be_bytes(head))
             .ok()
@@ -218,7 +230,7 @@ impl FrameReader {
             let mut body = BytesMut::with_capacity(len);
             body.extend_from_slice(&self.chunk);
             self.chunk = BytesMut::new();
-            self.state = State::Large(len, body, reservation);
+            self.state = State::Large(len, body, reservation, Instant::now());
         }
     }
 
@@ -230,7 +242,7 @@ impl FrameReader {
     }
 
     fn take_large(&mut self) -> Frame {
-        let State::Large(_, bytes, reservation) = mem::replace(&mut self.state, State::Head) else {
+        let State::Large(_, bytes, reservation, _) = mem::replace(&mut self.state, State::Head) else {
             unreachable!("called in this state only")
         };
         Frame { bytes, _reservation: Some(reservation) }

@@ -23,6 +23,10 @@ use crate::{ConnectionLimits, ListenerConfig, MemoryBudget, NetError};
 /// Pause after a failed accept: the usual cause, too many open files, does not go away at once.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
+/// The shortest queue of connections that wait to be accepted; the system may bound it further. In Kafka's default of 50 there is
+/// no room for a few hundred clients that come at once: who finds it full tries again after a second, then two, then four.
+const MIN_BACKLOG: i32 = 1024;
+
 /// Numbers connections over all listeners of the process.
 static NEXT_CONNECTION: AtomicU64 = AtomicU64::new(0);
 
@@ -156,7 +160,7 @@ fn open(config: &ListenerConfig, address: SocketAddr) -> io::Result<TcpListener>
         socket.set_recv_buffer_size(bytes)?;
     }
     socket.bind(&address.into())?;
-    socket.listen(config.backlog)?;
+    socket.listen(config.backlog.max(MIN_BACKLOG))?;
     TcpListener::from_std(socket.into())
 }
 
@@ -310,7 +314,7 @@ fn report(connection: &ConnectionInfo, closed: &Closed, stats: &ListenerStats) {
             add(&stats.evicted, 1);
             info!(%connection, %listener, reason = %closed, "connection closed");
         }
-        Closed::Stalled | Closed::Service(_) | Closed::Aborted => {
+        Closed::Stalled | Closed::Unread | Closed::Service(_) | Closed::Aborted => {
             info!(%connection, %listener, reason = %closed, "connection closed");
         }
         _ => debug!(%connection, %listener, reason = %closed, "connection closed"),

@@ -113,6 +113,15 @@ impl Response {
         self.parts.iter().map(Part::len).sum()
     }
 
+    /// Bytes that it takes in memory: all but the ranges of files.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let bytes = |part: &Part| match part {
+            Part::Bytes(bytes) => bytes.len(),
+            Part::File { .. } => 0,
+        };
+        self.parts.iter().map(bytes).sum()
+    }
+
     /// Whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use ottla_net::{ConnectionLimits, Listener, MemoryBudget, NetError};
+use ottla_net::{ConnectionLimits, Listener, ListenerConfig, MemoryBudget, NetError};
 use support::{Client, Script, config, eventually, serve, serve_within};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -263,6 +263,38 @@ async fn large_frames_of_many_connections_stay_within_the_budget() {
         done.unwrap();
     }
     eventually("all is given back", || budget.used_bytes() == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn responses_that_nobody_reads_stop_at_the_budget() {
+    const RESPONSE: usize = 100_000;
+    let script = Script::new(None);
+    let budget = MemoryBudget::new(500_000);
+    // The socket's own buffer is small, so that responses wait in the server.
+    let config = ListenerConfig { send_buffer_bytes: Some(4096), ..config() };
+    let listener = serve_within(config, &script, ConnectionLimits::default(), budget.clone()).await;
+    let request = |_| format!("echo {}", "z".repeat(RESPONSE));
+    let mut readers = Vec::new();
+    for _ in 0..20 {
+        let (read, mut write) = Client::connect(&listener).await.0.into_split();
+        readers.push(read);
+        tokio::spawn(async move {
+            for frame in (0..40).map(request) {
+                let sent = write.write_all(&u32::try_from(frame.len()).unwrap().to_be_bytes()).await;
+                if sent.is_err() || write.write_all(frame.as_bytes()).await.is_err() {
+                    break;
+                }
+            }
+        });
+    }
+    eventually("it is used up", || budget.unsent_bytes() > budget.total_bytes()).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let bound = budget.total_bytes() + 20 * (RESPONSE + 5);
+    assert!(budget.unsent_bytes() <= bound, "{} of {bound}", budget.unsent_bytes());
+    let mut answers = vec![0; 40 * (RESPONSE + 9)];
+    readers[0].read_exact(&mut answers).await.expect("who reads gets everything");
+    drop(readers);
+    eventually("all is given back", || budget.unsent_bytes() == 0).await;
 }
 
 #[tokio::test]

@@ -52,7 +52,7 @@ impl From<SessionError> for ErrorCode {
     }
 }
 
-pub(crate) fn handle(broker: &Arc<Broker>, request: Request) -> Outcome {
+pub(crate) fn handle(broker: &Arc<Broker>, mut request: Request) -> Outcome {
     let wanted = {
         let message: FetchRequest<'_> = match request.decode() {
             Ok(message) => message,
@@ -70,6 +70,7 @@ pub(crate) fn handle(broker: &Arc<Broker>, request: Request) -> Outcome {
     if is_enough(&answers, &wanted, Answer::is_urgent) {
         return respond(broker, &request, &wanted, answers);
     }
+    request.drop_body();
     let broker = Arc::clone(broker);
     Outcome::later(async move {
         let deadline = Instant::now() + wanted.max_wait;

@@ -90,7 +90,7 @@ async fn group_response(
 
 /// Answers a group request when the coordinator has: at once if it could.
 fn group_reply(
-    request: Request,
+    mut request: Request,
     answer: Result<Answer, ErrorCode>,
     refuse: impl FnOnce(ErrorCode) -> GroupResponse + Send + 'static,
     reply: impl FnOnce(&Request, GroupResponse) -> Option<Outcome> + Send + 'static,
@@ -102,10 +102,14 @@ fn group_reply(
         Err(error) => finish(&request, refuse(error)),
         Ok(mut answer) => match answer.try_recv() {
             Ok(response) => finish(&request, response),
-            Err(_) => Outcome::later(async move {
-                let response = group_response(Ok(answer), refuse).await;
-                finish(&request, response)
-            }),
+            Err(_) => {
+                // It may wait for minutes, for the other members of a group.
+                request.drop_body();
+                Outcome::later(async move {
+                    let response = group_response(Ok(answer), refuse).await;
+                    finish(&request, response)
+                })
+            }
         },
     }
 }

@@ -26,11 +26,11 @@ area! { Broker "Network"
     "num.network.threads": Int "3", AtLeast(1), High, ClusterWide, Nothing,
         "Network threads per listener. The runtime sizes itself by the cores.";
     "queued.max.request.bytes": Long "-1", Any, Medium, ReadOnly, Yes,
-        "Bytes of requests that may wait before no more are read; -1 is no limit.";
+        "Bytes of requests in memory before no more are read; responses that wait to be sent have as much again. -1 is an eighth of the memory that the process may use, at least 128 MiB and at most 1 GiB.";
     "queued.max.requests": Int "500", AtLeast(1), High, ReadOnly, Nothing,
         "Requests that may wait before no more are read. There is no queue here: a connection's requests are handled as they are read, within `queued.max.request.bytes`.";
     "socket.listen.backlog.size": Int "50", AtLeast(1), Medium, ReadOnly, Yes,
-        "Connections that may wait to be accepted.";
+        "Connections that may wait to be accepted; at least 1024 may.";
     "socket.receive.buffer.bytes": Int "102400", Any, High, ReadOnly, Yes,
         "SO_RCVBUF of client connections; -1 leaves the system's value.";
     "socket.request.max.bytes": Int "104857600", AtLeast(1), High, ReadOnly, Yes,
