@@ -19,6 +19,9 @@ Apache Kafka as with ottla. Whatever lists or describes prints a table, or JSON 
 usage or configuration. Flags of Kafka's tools are understood where they say the same: `ottla topic --describe --topic orders` is
 `ottla topic describe orders`.
 
+Kafka's own tools work too: `cargo xtask test --lane tools` runs some 300 of their commands against Apache Kafka and ottla and fails
+when what they print differs.
+
 | Kafka's tool | here |
 |---|---|
 | `kafka-server-start.sh`, `kafka-storage.sh format` | `ottla server`, `ottla format` |

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
-use ottla_client::ElectionType;
+use ottla_client::{Client, ElectionType};
 use ottla_protocol::ErrorCode;
 use ottla_types::{NodeId, TopicPartition};
 use serde_json::{Value, json};
@@ -24,10 +24,11 @@ Examples:
   ottla partition elect-leaders orders:0,1
   ottla partition elect-leaders orders:0 --election-type unclean")]
     ElectLeaders(ElectArgs),
-    /// Give partitions other replicas
+    /// Give partitions other replicas, or replicas other log directories
     #[command(after_help = "\
-The file is that of kafka-reassign-partitions.sh:
-{\"version\": 1, \"partitions\": [{\"topic\": \"orders\", \"partition\": 0, \"replicas\": [1, 2]}]}
+The file is that of kafka-reassign-partitions.sh; 'log_dirs', if it is there, names a directory for each replica, or \"any\":
+{\"version\": 1, \"partitions\": [{\"topic\": \"orders\", \"partition\": 0, \"replicas\": [1, 2],
+                               \"log_dirs\": [\"/disk1\", \"any\"]}]}
 
 Examples:
   ottla partition reassign orders:0=1,2 orders:1=2,3
@@ -107,14 +108,23 @@ pub(crate) struct CancelArgs {
 
 /// A partition and its brokers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Assignment(TopicPartition, Vec<NodeId>);
+struct Assignment {
+    partition: TopicPartition,
+    replicas: Vec<NodeId>,
+    /// For each replica the directory where it shall be; none where that is the broker's choice.
+    log_dirs: Vec<Option<String>>,
+}
+
+/// What a file says instead of a directory that does not matter.
+const ANY_DIR: &str = "any";
 
 fn assignment(text: &str) -> Result<Assignment, String> {
     let expected = "expected TOPIC:PARTITION=ID,ID";
     let (name, ids) = text.split_once('=').ok_or(expected)?;
     let id = |text: &str| text.trim().parse().ok().filter(|id: &i32| *id >= 0).map(NodeId);
     let ids = ids.split(',').map(id).collect::<Option<Vec<_>>>().ok_or(expected)?;
-    Ok(Assignment(partition(name)?, ids))
+    let log_dirs = vec![None; ids.len()];
+    Ok(Assignment { partition: partition(name)?, replicas: ids, log_dirs })
 }
 
 impl PartitionCommand {
@@ -181,18 +191,38 @@ impl ReassignArgs {
                 from_json(&text).map_err(|error| bad(format!("{error:#}")))?
             }
         };
-        let mut changes = BTreeMap::new();
-        for Assignment(partition, replicas) in wanted {
+        let (mut changes, mut moves) = (BTreeMap::new(), Moves::new());
+        for Assignment { partition, replicas, log_dirs } in wanted {
             if replicas.iter().collect::<BTreeSet<_>>().len() < replicas.len() {
                 return Err(BadUsage(format!("{partition}: a broker is named twice")).into());
+            }
+            for (broker, dir) in replicas.iter().zip(log_dirs) {
+                let Some(dir) = dir else { continue };
+                moves.entry((*broker, dir)).or_default().push(partition.clone());
             }
             if changes.insert(partition.clone(), Some(replicas)).is_some() {
                 return Err(BadUsage(format!("{partition} is there twice")).into());
             }
         }
-        self.cluster.connect().await?.reassign(&changes).await?;
+        let client = self.cluster.connect().await?;
+        move_all(&client, &moves).await?;
+        client.reassign(&changes).await?;
         done(&self.output, "reassigning", changes.keys())
     }
+}
+
+/// Partitions by the broker and the directory of it that they shall be in.
+type Moves = BTreeMap<(NodeId, String), Vec<TopicPartition>>;
+
+async fn move_all(client: &Client, moves: &Moves) -> ottla_client::Result<()> {
+    for ((broker, dir), partitions) in moves {
+        match client.move_replicas(*broker, partitions, dir).await {
+            // The broker remembers where a replica shall be that it does not have yet.
+            Err(error) if error.code() == Some(ErrorCode::ReplicaNotAvailable) => {}
+            moved => moved?,
+        }
+    }
+    Ok(())
 }
 
 /// What `kafka-reassign-partitions.sh` takes.
@@ -209,7 +239,20 @@ fn from_json(text: &str) -> anyhow::Result<Vec<Assignment>> {
             anyhow::bail!("{entry} lacks 'topic', 'partition' or 'replicas'");
         };
         let ids: Vec<String> = ids.iter().map(Value::to_string).collect();
-        wanted.push(assignment(&format!("{topic}:{index}={}", ids.join(","))).map_err(anyhow::Error::msg)?);
+        let mut read =
+            assignment(&format!("{topic}:{index}={}", ids.join(","))).map_err(anyhow::Error::msg)?;
+        if let Some(dirs) = entry.get("log_dirs") {
+            let dirs = dirs.as_array().filter(|dirs| dirs.len() == ids.len());
+            let dirs =
+                dirs.with_context(|| format!("{entry} has another number of 'log_dirs' than 'replicas'"))?;
+            let dir = |dir: &Value| match dir.as_str() {
+                Some(ANY_DIR) => Ok(None),
+                Some(dir) => Ok(Some(dir.to_owned())),
+                None => anyhow::bail!("{entry}: a log directory is a string"),
+            };
+            read.log_dirs = dirs.iter().map(dir).collect::<anyhow::Result<_>>()?;
+        }
+        wanted.push(read);
     }
     Ok(wanted)
 }
@@ -263,10 +306,18 @@ mod tests {
 
     #[test]
     fn arguments_and_files_say_the_same() {
-        let expected = Assignment(TopicPartition::new("a", 0), vec![NodeId(1), NodeId(2)]);
+        let mut expected = Assignment {
+            partition: TopicPartition::new("a", 0),
+            replicas: vec![NodeId(1), NodeId(2)],
+            log_dirs: vec![None, None],
+        };
         assert_eq!(assignment("a:0=1,2"), Ok(expected.clone()));
         let file = r#"{"version": 1, "partitions": [{"topic": "a", "partition": 0, "replicas": [1, 2]}]}"#;
-        assert_eq!(from_json(file).unwrap(), [expected]);
+        assert_eq!(from_json(file).unwrap(), [expected.clone()]);
+        expected.log_dirs = vec![Some("/disk".to_owned()), None];
+        let with_dirs = file.replace("]}]}", r#"], "log_dirs": ["/disk", "any"]}]}"#);
+        assert_eq!(from_json(&with_dirs).unwrap(), [expected]);
+        assert!(from_json(&with_dirs.replace(r#", "any""#, "")).is_err());
         for bad in ["", "a:0", "a:0=", "a:0=x", "a=1", "a:0=-1"] {
             assert!(assignment(bad).is_err(), "{bad}");
         }

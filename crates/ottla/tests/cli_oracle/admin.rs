@@ -11,6 +11,7 @@ pub(crate) fn check(broker: &Broker) {
     offsets_of_groups(broker);
     first_records(broker);
     configurations(broker);
+    loggers(broker);
     live_views(broker);
     measurements(broker);
     cluster(broker);
@@ -19,6 +20,9 @@ pub(crate) fn check(broker: &Broker) {
     }
     if broker.serves(&["DescribeLogDirs"]) {
         directories(broker);
+    }
+    if broker.serves(&["AlterPartitionReassignments", "ListPartitionReassignments", "AlterReplicaLogDirs"]) {
+        reassignments(broker);
     }
     if broker.serves(&["ListTransactions", "DescribeTransactions", "InitProducerId"]) {
         transactions(broker);
@@ -127,6 +131,72 @@ fn configurations(broker: &Broker) {
     let of_broker = of_broker["configs"].as_array().unwrap();
     let node_id = of_broker.iter().find(|config| config["name"] == "node.id").unwrap();
     assert_eq!((&node_id["value"], &node_id["source"]), (&json!("1"), &json!("STATIC_BROKER_CONFIG")));
+}
+
+fn loggers(broker: &Broker) {
+    let loggers = || {
+        let described = broker.json(&["config", "describe", "--broker-logger", "1"]);
+        described["configs"].as_array().unwrap().clone()
+    };
+    let names: Vec<Value> = loggers().iter().map(|logger| logger["name"].clone()).collect();
+    let Some(name) = names.iter().filter_map(Value::as_str).find(|name| *name != "root") else { return };
+    broker.ok(&["config", "alter", "--broker-logger", "1", "--add-config", &format!("{name}=TRACE")]);
+    let level = || {
+        let all = loggers();
+        let found = all.iter().find(|logger| logger["name"] == *name);
+        found.map(|logger| logger["value"].clone())
+    };
+    assert_eq!(level(), Some(json!("TRACE")));
+    broker.ok(&["config", "delete", "--broker-logger", "1", "--all"]);
+    assert_ne!(level(), Some(json!("TRACE")), "it has the level of the root again");
+    let error = broker.failed(&["config", "delete", "--broker-logger", "1", "root"]);
+    assert!(error.contains("root"), "{error}");
+    let error = broker.failed(&["config", "delete", "--broker-logger", "1", "no.such.logger"]);
+    assert!(error.contains("no.such.logger"), "{error}");
+}
+
+fn reassignments(broker: &Broker) {
+    let (topic, _) = &half_read(broker, 100);
+    let first = &format!("{topic}:0");
+    broker.ok(&["partition", "reassign", &format!("{first}=1")]);
+    assert_eq!(broker.json(&["partition", "list-reassignments"]), json!([]));
+    let error = broker.failed(&["partition", "cancel-reassignment", first]);
+    assert!(error.contains(&format!("{topic}-0")), "{error}");
+    let error = broker.failed(&["partition", "reassign", &format!("{first}=9")]);
+    assert!(error.contains('9'), "{error}");
+    let error = broker.failed(&["partition", "reassign", &format!("{topic}:7=1")]);
+    assert!(error.contains(&format!("{topic}-7")), "{error}");
+    let error = broker.failed(&["partition", "reassign", "no-such-topic:0=1"]);
+    assert!(error.contains("no-such-topic-0"), "{error}");
+    for bad in [format!("{first}=1,1"), first.clone()] {
+        assert_eq!(broker.run(&["partition", "reassign", &bad]).status.code(), Some(2), "{bad}");
+    }
+
+    // Between directories, as a file says.
+    let dirs = || {
+        let described = broker.json(&["log-dirs", "describe", "--topic-list", topic]);
+        described[0]["logDirs"].as_array().unwrap().clone()
+    };
+    let is_empty = |dir: &Value| dir["partitions"].as_array().unwrap().is_empty();
+    let to = dirs().iter().find(|dir| is_empty(dir)).unwrap()["logDir"].clone();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("plan.json");
+    let write = |log_dir: &Value| {
+        let entry = json!({ "topic": topic, "partition": 0, "replicas": [1], "log_dirs": [log_dir] });
+        std::fs::write(&file, json!({ "version": 1, "partitions": [entry] }).to_string()).unwrap();
+        ["partition", "reassign", "--reassignment-json-file", file.to_str().unwrap()]
+    };
+    broker.ok(&write(&json!("any")));
+    assert!(
+        dirs().iter().any(|dir| dir["logDir"] == to && is_empty(dir)),
+        "any directory is the one it is in"
+    );
+    broker.ok(&write(&to));
+    let moved = || dirs().iter().any(|dir| dir["logDir"] == to && dir["partitions"][0]["isFuture"] == false);
+    wait_for("the replica is in the other directory", moved);
+    let error = broker.failed(&write(&json!("/no/such/dir")));
+    assert!(error.contains("/no/such/dir"), "{error}");
+    assert_eq!(broker.ok(&["consume", topic, "--from-beginning", "-n", "100"]).lines().count(), 100);
 }
 
 fn live_views(broker: &Broker) {
@@ -319,11 +389,33 @@ fn transactions(broker: &Broker) {
     let mut input = fenced.stdin.take().unwrap();
     std::io::Write::write_all(&mut input, b"c\n").unwrap();
     wait_for("the next transaction is open", || of_id(&state()) == Some(json!("Ongoing")));
+    abort_in_partition(broker, topic);
     broker.ok(&["transaction", "force-terminate", id]);
     drop(input);
     let output = fenced.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(read(), "a\nb\n");
+}
+
+/// `transaction abort` while the topic's only partition has a transaction open.
+fn abort_in_partition(broker: &Broker, topic: &str) {
+    if !broker.serves(&["DescribeProducers", "WriteTxnMarkers"]) {
+        return;
+    }
+    let open = || {
+        let described = broker.json(&["producer", "describe", topic]);
+        let described = described.as_array().unwrap().clone();
+        described.into_iter().find(|producer| !producer["transactionStartOffset"].is_null())
+    };
+    wait_for("the partition has the transaction", || open().is_some());
+    let of = ["transaction", "abort", "--topic", topic, "--partition", "0", "--start-offset"];
+    let error = broker.failed(&[&of[..], &["999"]].concat());
+    assert!(error.contains("describe-producers"), "{error}");
+    let producer = open().unwrap();
+    let start = producer["transactionStartOffset"].to_string();
+    let aborted = broker.json(&[&of[..], &[&start]].concat());
+    assert_eq!(aborted["producerId"], producer["producerId"]);
+    assert!(open().is_none(), "the partition's transaction is over");
 }
 
 fn wait_for(what: &str, is_so: impl Fn() -> bool) {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
-use ottla_client::{AlterConfig, ConfigResource};
+use ottla_client::{AlterConfig, ConfigResource, ResourceType};
 use serde_json::json;
 
 use super::target::Target;
@@ -116,7 +116,10 @@ impl DeleteArgs {
         let client = self.cluster.connect().await?;
         let keys = if self.all {
             let entries = client.describe_configs(&resource, false).await?;
-            entries.into_iter().filter(|entry| entry.is_own).map(|entry| entry.name).collect()
+            // The root logger always has a level, which brokers refuse to delete; all others then follow it.
+            let stays = |name: &str| resource.kind == ResourceType::BrokerLogger && name == "root";
+            let own = entries.into_iter().filter(|entry| entry.is_own && !stays(&entry.name));
+            own.map(|entry| entry.name).collect()
         } else {
             self.keys
         };
