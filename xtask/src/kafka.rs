@@ -1,7 +1,7 @@
-//! A running Apache Kafka, from its jars, to compare with or to move data from.
+//! Apache Kafka from its jars, one node that is broker and controller: to compare with, to move data from, to measure beside.
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -11,35 +11,37 @@ use crate::test::node::{answers, free_port};
 use crate::test::run_command;
 
 /// What a single node needs to be told in any case.
-pub(crate) const COMMON: &[&str] = &[
+pub(crate) const SINGLE_NODE: &[&str] = &[
     "process.roles=broker,controller",
     "node.id=1",
     "controller.listener.names=CONTROLLER",
     "listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
     "offsets.topic.replication.factor=1",
-    "offsets.topic.num.partitions=5",
     "transaction.state.log.replication.factor=1",
     "transaction.state.log.min.isr=1",
-    "group.initial.rebalance.delay.ms=0",
 ];
 
-/// A single node, broker and controller; ended when dropped.
-pub(crate) struct Kafka {
-    child: Child,
-    /// Address for clients.
-    pub(crate) bootstrap: String,
+/// What makes groups quicker to come up than with the defaults.
+pub(crate) const QUICK_GROUPS: &[&str] =
+    &["offsets.topic.num.partitions=5", "group.initial.rebalance.delay.ms=0"];
+
+/// How a node is started, as often as wanted, on a directory formatted for it.
+pub(crate) struct Launch {
+    jars: PathBuf,
+    config: PathBuf,
+    jvm: &'static [&'static str],
+    /// Where it listens for clients.
+    pub(crate) port: u16,
 }
 
-impl Kafka {
-    /// Formats `dir`, starts a node there and waits until it takes connections.
-    pub(crate) fn start(jars: &Path, dir: &Path) -> Result<Self> {
-        let log_dirs = format!("log.dirs={}", dir.join("data").display());
-        let options = COMMON.iter().copied().chain([log_dirs.as_str()]).collect::<Vec<_>>();
-        Self::start_with(jars, dir, &options)
-    }
-
-    /// The same with these `key=value` options, listeners apart.
-    pub(crate) fn start_with(jars: &Path, dir: &Path, options: &[&str]) -> Result<Self> {
+impl Launch {
+    /// Writes `dir/server.properties` with these `key=value` options, to which it adds listeners, and formats what they say.
+    pub(crate) fn prepare(
+        jars: &Path,
+        dir: &Path,
+        jvm: &'static [&'static str],
+        options: &[&str],
+    ) -> Result<Self> {
         fs::create_dir_all(dir)?;
         let (port, controller) = (free_port()?, free_port()?);
         let listeners = format!("PLAINTEXT://localhost:{port},CONTROLLER://localhost:{controller}");
@@ -52,24 +54,56 @@ impl Kafka {
                 options.join("\n")
             ),
         )?;
-        let java = |class: &str| {
-            let mut command = Command::new("java");
-            command.args(["-Xmx512m", "-XX:TieredStopAtLevel=1", "-cp"]).arg(jars.join("*")).arg(class);
-            command.stdin(Stdio::null());
-            command
-        };
+        let launch = Self { jars: jars.to_owned(), config, jvm, port };
         run_command(
-            java("kafka.tools.StorageTool")
+            launch
+                .java("kafka.tools.StorageTool")
                 .args(["format", "--standalone", "-t", "MkU3OEVBNTcwNTJENDM2Qg", "-c"])
-                .arg(&config)
+                .arg(&launch.config)
                 .stdout(Stdio::null())
                 .stderr(Stdio::null()),
         )?;
+        Ok(launch)
+    }
+
+    /// The command that runs the node until it is ended.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = self.java("kafka.Kafka");
+        command.arg(&self.config);
+        command
+    }
+
+    fn java(&self, class: &str) -> Command {
+        let mut command = Command::new("java");
+        command.args(self.jvm).arg("-cp").arg(self.jars.join("*")).arg(class).stdin(Stdio::null());
+        command
+    }
+}
+
+/// A running node; ended when dropped.
+pub(crate) struct Kafka {
+    child: Child,
+    /// Address for clients.
+    pub(crate) bootstrap: String,
+}
+
+impl Kafka {
+    /// Formats `dir`, starts a node there and waits until it takes connections. It is small and starts fast.
+    pub(crate) fn start(jars: &Path, dir: &Path) -> Result<Self> {
+        let log_dirs = format!("log.dirs={}", dir.join("data").display());
+        let options: Vec<&str> =
+            SINGLE_NODE.iter().chain(QUICK_GROUPS).copied().chain([log_dirs.as_str()]).collect();
+        Self::start_with(jars, dir, &options)
+    }
+
+    /// The same with these `key=value` options, listeners apart.
+    pub(crate) fn start_with(jars: &Path, dir: &Path, options: &[&str]) -> Result<Self> {
+        let launch = Launch::prepare(jars, dir, &["-Xmx512m", "-XX:TieredStopAtLevel=1"], options)?;
         let log = File::create(dir.join("server.log"))?;
-        let child = java("kafka.Kafka").arg(&config).stdout(log.try_clone()?).stderr(log).spawn()?;
-        let mut kafka = Self { child, bootstrap: format!("localhost:{port}") };
+        let child = launch.command().stdout(log.try_clone()?).stderr(log).spawn()?;
+        let mut kafka = Self { child, bootstrap: format!("localhost:{}", launch.port) };
         let deadline = Instant::now() + Duration::from_secs(120);
-        while !answers(port) {
+        while !answers(launch.port) {
             if kafka.child.try_wait().context("looking after Kafka")?.is_some() || Instant::now() > deadline {
                 bail!("Apache Kafka did not start:\n{}", fs::read_to_string(dir.join("server.log"))?);
             }

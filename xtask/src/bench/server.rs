@@ -5,118 +5,95 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::test::node::answers;
+use super::system::{KAFKA_JVM, System};
+use crate::kafka::{Launch, SINGLE_NODE};
+use crate::test::node::{answers, free_port};
 use crate::test::run_command;
 
-/// What is measured.
-pub(super) enum System {
-    /// Apache Kafka from its jars.
-    Kafka { jars: PathBuf, scratch: PathBuf },
-    /// The release binary.
-    Ottla { name: String, binary: PathBuf, scratch: PathBuf, options: Vec<String> },
-}
+/// Longest start and stop, which at 10,000 partitions is Apache Kafka's.
+const LIMIT: Duration = Duration::from_secs(180);
 
-const PORT: u16 = 19592;
-
-impl System {
-    pub(super) fn name(&self) -> &str {
-        match self {
-            Self::Kafka { .. } => "Apache Kafka 4.4.0",
-            Self::Ottla { name, .. } => name,
-        }
-    }
-
-    fn scratch(&self) -> &Path {
-        match self {
-            Self::Kafka { scratch, .. } | Self::Ottla { scratch, .. } => scratch,
-        }
-    }
-
-    /// The command that runs the server; formats Kafka's directory first.
-    fn command(&self, data: &Path) -> Result<Command> {
-        let controller = PORT + 1;
-        let listeners = format!("PLAINTEXT://localhost:{PORT},CONTROLLER://localhost:{controller}");
-        let shared = [
-            format!("listeners={listeners}"),
-            format!("advertised.listeners={listeners}"),
-            format!("controller.quorum.bootstrap.servers=localhost:{controller}"),
-            format!("log.dirs={}", data.display()),
-        ];
-        match self {
-            Self::Ottla { binary, options, .. } => {
-                let mut command = Command::new(binary);
-                command.arg("server");
-                for option in shared.iter().chain(options) {
-                    command.arg("-o").arg(option);
-                }
-                Ok(command)
-            }
-            Self::Kafka { jars, scratch } => {
-                let mut properties = shared.join("\n");
-                properties.push_str(
-                    "\nprocess.roles=broker,controller\nnode.id=1\ncontroller.listener.names=CONTROLLER\n\
-                     listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT\n\
-                     offsets.topic.replication.factor=1\ntransaction.state.log.replication.factor=1\n\
-                     transaction.state.log.min.isr=1\n",
-                );
-                let config = scratch.join("server.properties");
-                fs::write(&config, properties)?;
-                let java = |class: &str| {
-                    let mut command = Command::new("java");
-                    command.args(["-Xms1g", "-Xmx1g", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-cp"]);
-                    command.arg(jars.join("*")).arg(class);
-                    command
-                };
-                run_command(
-                    java("kafka.tools.StorageTool")
-                        .args(["format", "--standalone", "-t", "MkU3OEVBNTcwNTJENDM2Qg", "-c"])
-                        .arg(&config)
-                        .stdout(Stdio::null())
-                        .stderr(Stdio::null()),
-                )?;
-                let mut command = java("kafka.Kafka");
-                command.arg(config);
-                Ok(command)
-            }
-        }
-    }
-}
-
-/// A running server.
+/// A running server; ended when dropped, its data removed.
 pub(super) struct Server {
     child: Child,
+    command: Command,
+    port: u16,
+    dir: PathBuf,
+    /// Address for clients.
     pub(super) bootstrap: String,
     /// From the start of the process to its first answer.
     pub(super) ready: Duration,
-    data: PathBuf,
 }
 
 impl Server {
-    pub(super) fn start(system: &System) -> Result<Self> {
-        let scratch = system.scratch();
-        let data = scratch.join("data");
-        if scratch.exists() {
-            fs::remove_dir_all(scratch)?;
+    /// Starts `system` on an empty directory `dir`.
+    pub(super) fn start(system: &System, dir: &Path) -> Result<Self> {
+        if dir.exists() {
+            fs::remove_dir_all(dir)?;
         }
-        fs::create_dir_all(scratch)?;
-        let mut command = system.command(&data)?;
-        let log = File::create(scratch.join("server.log"))?;
+        fs::create_dir_all(dir)?;
+        let (mut command, port) = match system {
+            System::Kafka { jars } => {
+                let log_dirs = format!("log.dirs={}", dir.join("data").display());
+                let options: Vec<&str> = SINGLE_NODE.iter().copied().chain([&*log_dirs]).collect();
+                let launch = Launch::prepare(jars, dir, KAFKA_JVM, &options)?;
+                (launch.command(), launch.port)
+            }
+            System::Ottla { binary, policy } => ottla(binary, policy, dir)?,
+            System::Machine => bail!("the machine is not a server"),
+        };
+        let log = File::create(dir.join("server.log"))?;
         command.stdout(log.try_clone()?).stderr(log).stdin(Stdio::null());
         let start = Instant::now();
-        let mut child = command.spawn().context("starting the server")?;
-        while !answers(PORT) {
-            if child.try_wait()?.is_some() || start.elapsed() > Duration::from_secs(60) {
-                bail!(
-                    "{} did not start:\n{}",
-                    system.name(),
-                    fs::read_to_string(scratch.join("server.log"))?
-                );
+        let child = command.spawn().with_context(|| format!("starting {}", system.name()))?;
+        let bootstrap = format!("localhost:{port}");
+        let dir = dir.to_owned();
+        let mut server = Self { child, command, port, dir, bootstrap, ready: Duration::ZERO };
+        server.wait_ready(start)?;
+        Ok(server)
+    }
+
+    fn wait_ready(&mut self, start: Instant) -> Result<()> {
+        while !answers(self.port) {
+            if self.child.try_wait()?.is_some() || start.elapsed() > LIMIT {
+                bail!("the server did not start:\n{}", fs::read_to_string(self.dir.join("server.log"))?);
             }
             std::thread::sleep(Duration::from_millis(1));
         }
-        Ok(Self { child, bootstrap: format!("localhost:{PORT}"), ready: start.elapsed(), data })
+        self.ready = start.elapsed();
+        Ok(())
+    }
+
+    /// Stops it in order and starts it again; how long the start took is in `ready`.
+    pub(super) fn restart(&mut self) -> Result<()> {
+        self.stop()?;
+        self.start_again()
+    }
+
+    /// Kills it and starts it again; how long the start took is in `ready`.
+    pub(super) fn crash_and_restart(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        self.start_again()
+    }
+
+    fn start_again(&mut self) -> Result<()> {
+        let start = Instant::now();
+        self.child = self.command.spawn().context("starting the server again")?;
+        self.wait_ready(start)
+    }
+
+    /// Stops it in order.
+    pub(super) fn stop(&mut self) -> Result<()> {
+        run_command(Command::new("kill").arg(self.child.id().to_string()))?;
+        let start = Instant::now();
+        while self.child.try_wait()?.is_none() {
+            ensure!(start.elapsed() < LIMIT, "the server does not stop");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
     }
 
     /// User and system CPU time of all its threads so far.
@@ -125,7 +102,14 @@ impl Server {
         let fields: Vec<&str> =
             stat.rsplit(')').next().context("fields of stat")?.split_whitespace().collect();
         let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
-        Ok(ticks as f64 / 100.0)
+        Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+    }
+
+    /// What `work` yields, and the server's CPU seconds meanwhile.
+    pub(super) fn metered<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<(T, f64)> {
+        let before = self.cpu_seconds()?;
+        let done = work()?;
+        Ok((done, self.cpu_seconds()? - before))
     }
 
     /// Resident memory, MiB.
@@ -135,12 +119,44 @@ impl Server {
         Ok(line.split_whitespace().nth(1).context("a size")?.parse::<f64>()? / 1024.0)
     }
 
-    pub(super) fn stop(&mut self) -> Result<()> {
-        run_command(Command::new("kill").arg(self.child.id().to_string()))?;
-        self.child.wait()?;
-        fs::remove_dir_all(&self.data)?;
-        Ok(())
+    /// Writes all segment files of a topic to the disk and drops them from the page cache; returns their bytes.
+    pub(super) fn make_cold(&self, topic: &str) -> Result<u64> {
+        let mut bytes = 0;
+        for partition in fs::read_dir(self.dir.join("data"))?.flatten() {
+            let name = partition.file_name();
+            let is_of_topic = name.to_str().and_then(|n| n.rsplit_once('-')).is_some_and(|(t, _)| t == topic);
+            if !is_of_topic {
+                continue;
+            }
+            for file in fs::read_dir(partition.path())?.flatten() {
+                if file.path().extension().is_some_and(|e| e == "log") {
+                    let file = File::open(file.path())?;
+                    file.sync_all()?;
+                    bytes += file.metadata()?.len();
+                    rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?;
+                }
+            }
+        }
+        ensure!(bytes > 0, "topic {topic} has no segment files");
+        Ok(bytes)
     }
+}
+
+fn ottla(binary: &Path, policy: &str, dir: &Path) -> Result<(Command, u16)> {
+    let (port, controller) = (free_port()?, free_port()?);
+    let listeners = format!("PLAINTEXT://localhost:{port},CONTROLLER://localhost:{controller}");
+    let mut command = Command::new(binary);
+    command.arg("server");
+    for option in [
+        format!("listeners={listeners}"),
+        format!("advertised.listeners={listeners}"),
+        format!("controller.quorum.bootstrap.servers=localhost:{controller}"),
+        format!("log.dirs={}", dir.join("data").display()),
+        format!("log.durability.policy={policy}"),
+    ] {
+        command.arg("-o").arg(option);
+    }
+    Ok((command, port))
 }
 
 impl Drop for Server {
@@ -148,20 +164,6 @@ impl Drop for Server {
         // Already ended is fine.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let _ = fs::remove_dir_all(self.dir.join("data"));
     }
-}
-
-/// One line about this machine: processor, cores, memory, kernel.
-pub(super) fn machine() -> Result<String> {
-    let cpuinfo = fs::read_to_string("/proc/cpuinfo")?;
-    let model = cpuinfo
-        .lines()
-        .find(|l| l.starts_with("model name"))
-        .and_then(|l| l.split(": ").nth(1))
-        .unwrap_or("?");
-    let cores = cpuinfo.lines().filter(|l| l.starts_with("processor")).count();
-    let memory = fs::read_to_string("/proc/meminfo")?;
-    let kib: f64 = memory.split_whitespace().nth(1).context("MemTotal")?.parse()?;
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
-    Ok(format!("{model}, {cores} cores, {:.0} GiB, Linux {}", kib / 1_048_576.0, kernel.trim()))
 }

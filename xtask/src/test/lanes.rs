@@ -12,6 +12,8 @@ use super::{Context, Outcome, output_of, run_command, setup};
 
 pub(crate) fn format(context: &Context) -> Result<Outcome> {
     run_command(context.cargo().args(["fmt", "--all", "--check"]))?;
+    // Outside the workspace, because it builds librdkafka.
+    run_command(context.cargo().args(["fmt", "--manifest-path", "xtask/load/Cargo.toml", "--check"]))?;
     Ok(Outcome::Passed)
 }
 

@@ -16,7 +16,7 @@ const OLDER_KAFKAS: &[(&str, &str)] =
 /// What makes Kafka's own log visible: Kafka's jars bring the interface (1.7) without an implementation.
 const LOGGING: &str = "org.slf4j:slf4j-simple:1.7.36";
 /// Newest published release of Kafka's command-line tools.
-const KAFKA_TOOLS: &str = "org.apache.kafka:kafka-tools:4.3.1";
+pub(crate) const KAFKA_TOOLS: &str = "org.apache.kafka:kafka-tools:4.3.1";
 
 const PYTHON_PACKAGES: &[&str] = &[
     "kafka-python==3.0.12",

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::node::Node;
 use super::{Context, Outcome, output_of, setup};
-use crate::kafka::{COMMON, Kafka};
+use crate::kafka::{Kafka, QUICK_GROUPS, SINGLE_NODE};
 
 const SCRIPTS: &[&str] = &["configs", "cluster"];
 
@@ -85,7 +85,7 @@ impl Place {
             "share.coordinator.state.topic.min.isr=1",
             "share.coordinator.state.topic.replication.factor=1",
         ];
-        COMMON.iter().copied().chain(more).collect()
+        SINGLE_NODE.iter().chain(QUICK_GROUPS).copied().chain(more).collect()
     }
 }
 

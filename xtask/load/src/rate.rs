@@ -1,0 +1,94 @@
+//! Produces at a fixed rate, open loop: a record has its time whether or not earlier ones are answered, and its latency counts
+//! from that time, so that a stall of the server (or of this program) shows in every record that it held up.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{BaseProducer, BaseRecord};
+use serde::Serialize;
+
+use crate::acks::{Acks, Delivery, Latencies, producers};
+use crate::client::{Target, payload};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    target: Target,
+    #[arg(long)]
+    topic: String,
+    /// Records a second, of all clients together
+    #[arg(long)]
+    rate: f64,
+    /// Bytes of a record
+    #[arg(long, default_value_t = 1024)]
+    size: usize,
+    /// Seconds before measuring
+    #[arg(long, default_value_t = 2.0)]
+    warm_up: f64,
+    /// Seconds measured
+    #[arg(long)]
+    seconds: f64,
+    /// Producers, which take turns
+    #[arg(long, default_value_t = 1)]
+    clients: usize,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Outcome {
+    /// Records acknowledged a second while measuring.
+    rate: f64,
+    acked: u64,
+    failed: u64,
+    latencies: Latencies,
+}
+
+/// An acknowledgement is as fast as the server lets it be: nothing lingers in the client, and batches form while five requests
+/// are under way, as in Kafka's own producer.
+const OWN: &[(&str, &str)] = &[("acks", "all"), ("linger.ms", "0"), ("max.in.flight", "5")];
+
+pub(crate) fn run(args: &Args) -> Result<Outcome> {
+    let warm_up = Duration::from_secs_f64(args.warm_up);
+    let end = warm_up + Duration::from_secs_f64(args.seconds);
+    let acks = Acks::new(warm_up..end)?;
+    let clients = producers(&args.target.config(OWN)?, &acks, &args.topic, args.clients.max(1))?;
+    thread::scope(|scope| {
+        scope.spawn(|| acks.poll_until_done(&clients));
+        let sent = send(args, &clients, acks.begin(), end);
+        // The polling thread ends in any case, or the scope would not.
+        acks.settle(*sent.as_ref().unwrap_or(&0), Duration::from_secs(30));
+        sent
+    })?;
+    Ok(Outcome {
+        rate: acks.acked_in_window() as f64 / args.seconds,
+        acked: acks.acked(),
+        failed: acks.failed(),
+        latencies: acks.latencies(),
+    })
+}
+
+/// Sends each record when its time has come, or as soon as possible after, and returns how many.
+fn send(args: &Args, clients: &[BaseProducer<Delivery>], start: Instant, end: Duration) -> Result<u64> {
+    let body = payload(args.size);
+    let total = (args.rate * end.as_secs_f64()) as u64;
+    for number in 0..total {
+        let intended = Duration::from_secs_f64(number as f64 / args.rate);
+        let now = start.elapsed();
+        if intended > now {
+            thread::sleep(intended - now);
+        }
+        let client = &clients[number as usize % clients.len()];
+        let mut record =
+            BaseRecord::<(), [u8], usize>::with_opaque_to(&args.topic, intended.as_nanos() as usize)
+                .payload(&body);
+        while let Err((error, back)) = client.send(record) {
+            if error != KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull) {
+                bail!("sending: {error}");
+            }
+            record = back;
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+    Ok(total)
+}

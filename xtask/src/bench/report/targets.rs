@@ -1,0 +1,180 @@
+//! What ottla is to reach beside Apache Kafka, and whether it does.
+
+use super::super::results::Outcome;
+use super::super::scenarios::{latency, limits, measure, saturation, start, throughput};
+use super::super::system::{DEFAULT_POLICY, KAFKA, POLICIES, ottla};
+use super::table::number;
+
+/// A target and what came of it.
+pub(super) struct Row {
+    pub(super) target: String,
+    /// `None` if its scenarios were not run.
+    pub(super) verdict: Option<Verdict>,
+}
+
+/// What was measured.
+pub(super) struct Verdict {
+    pub(super) measured: String,
+    pub(super) met: bool,
+}
+
+/// All results there are.
+struct Results<'a>(&'a [Outcome]);
+
+impl Results<'_> {
+    fn median(&self, scenario: &str, system: &str, case: &str, measure: &str) -> Option<f64> {
+        self.0.iter().find(|outcome| outcome.scenario == scenario)?.median(system, case, measure)
+    }
+}
+
+/// The policy that promises what Apache Kafka does.
+const KAFKAS_PROMISE: &str = "page-cache";
+/// A pause that is no pause.
+const LONGEST_PAUSE_MS: f64 = 20.0;
+
+/// All targets.
+pub(super) fn rows(outcomes: &[Outcome]) -> Vec<Row> {
+    let results = Results(outcomes);
+    let mut rows = Vec::new();
+    for policy in POLICIES {
+        cost(&results, policy, &mut rows);
+    }
+    throughput_rows(&results, &mut rows);
+    for policy in POLICIES {
+        tail(&results, policy, &mut rows);
+    }
+    start_rows(&results, &mut rows);
+    rows
+}
+
+/// `value` is to be at most `limit` times `base`.
+fn at_most(value: Option<f64>, base: Option<f64>, limit: f64, unit: &str) -> Option<Verdict> {
+    let (value, base) = (value?, base?);
+    let ratio = value / base;
+    let measured = format!("×{ratio:.2} ({} against {} {unit})", number(value), number(base));
+    Some(Verdict { measured, met: ratio <= limit })
+}
+
+fn cost(results: &Results<'_>, policy: &str, rows: &mut Vec<Row>) {
+    let size = |system: &str, case: &str, measure: &str| results.median("size", system, case, measure);
+    let own = ottla(policy);
+    let mut row = |target: &str, verdict| rows.push(Row { target: format!("`{policy}`: {target}"), verdict });
+    let unit = "CPU-s/GB";
+    let produce = size(&own, throughput::KIB, measure::PRODUCE_CPU);
+    row(
+        "broker CPU per GB produced ≤ 0.25 × Kafka",
+        at_most(produce, size(KAFKA, throughput::KIB, measure::PRODUCE_CPU), 0.25, unit),
+    );
+    let limit = results.median("limits", limits::SYSTEM, limits::SINK, measure::PRODUCE_CPU);
+    row("broker CPU per GB produced ≤ 2 × the bare limit", at_most(produce, limit, 2.0, unit));
+    row(
+        "broker CPU per GB consumed ≤ 0.5 × Kafka",
+        at_most(
+            size(&own, throughput::KIB, measure::CONSUME_CPU),
+            size(KAFKA, throughput::KIB, measure::CONSUME_CPU),
+            0.5,
+            unit,
+        ),
+    );
+    row(
+        "broker CPU per small record produced ≤ 0.35 × Kafka",
+        at_most(
+            size(&own, throughput::SMALL, measure::PRODUCE_CPU_RECORDS),
+            size(KAFKA, throughput::SMALL, measure::PRODUCE_CPU_RECORDS),
+            0.35,
+            "CPU-s per million",
+        ),
+    );
+}
+
+fn throughput_rows(results: &Results<'_>, rows: &mut Vec<Row>) {
+    let produced = |system: &str, partitions: u64| {
+        results.median("saturation", system, &saturation::case(partitions), measure::PRODUCED)
+    };
+    let at_least = |value: Option<f64>, base: Option<f64>, limit: f64| {
+        let verdict = at_most(value, base, f64::INFINITY, "MB/s")?;
+        Some(Verdict { met: value? / base? >= limit, ..verdict })
+    };
+    for partitions in saturation::PARTITIONS {
+        let case = saturation::case(*partitions);
+        let durable = produced(&ottla(DEFAULT_POLICY), *partitions);
+        rows.push(Row {
+            target: format!("saturation, {case}: `{DEFAULT_POLICY}` ≥ 1.5 × Kafka"),
+            verdict: at_least(durable, produced(KAFKA, *partitions), 1.5),
+        });
+        if *partitions >= 12 {
+            rows.push(Row {
+                target: format!("saturation, {case}: `{DEFAULT_POLICY}` ≥ 0.8 × `{KAFKAS_PROMISE}`"),
+                verdict: at_least(durable, produced(&ottla(KAFKAS_PROMISE), *partitions), 0.8),
+            });
+        }
+    }
+}
+
+fn tail(results: &Results<'_>, policy: &str, rows: &mut Vec<Row>) {
+    let limit = if policy == KAFKAS_PROMISE { 0.2 } else { 0.5 };
+    let at = |system: &str, case: &str, measure: &str| results.median("latency", system, case, measure);
+    let own = ottla(policy);
+    for case in latency::CASES {
+        let pair = |measure: &str| at_most(at(&own, case, measure), at(KAFKA, case, measure), limit, "ms");
+        let both = pair("p99, ms").zip(pair("p99.9, ms")).map(|(p99, p999)| Verdict {
+            measured: format!("p99 {}, p99.9 {}", p99.measured, p999.measured),
+            met: p99.met && p999.met,
+        });
+        rows.push(Row {
+            target: format!("`{policy}`: p99 and p99.9 at {case} ≤ {limit} × Kafka"),
+            verdict: both,
+        });
+    }
+    // What the disk itself takes is no fault of the broker's, where it waits for the disk.
+    let disk = match policy {
+        KAFKAS_PROMISE => Some(0.0),
+        _ => results.median("limits", limits::SYSTEM, limits::SYNC, "max, ms"),
+    };
+    let longest = latency::CASES.iter().filter_map(|case| at(&own, case, "max, ms")).max_by(f64::total_cmp);
+    let verdict = longest.zip(disk).map(|(longest, disk)| Verdict {
+        measured: format!("{} ms, of which the disk may take {}", number(longest), number(disk)),
+        met: longest <= LONGEST_PAUSE_MS + disk,
+    });
+    rows.push(Row { target: format!("`{policy}`: no pause over 20 ms that is not the disk's own"), verdict });
+}
+
+fn start_rows(results: &Results<'_>, rows: &mut Vec<Row>) {
+    let own = ottla(DEFAULT_POLICY);
+    let start = |case: &str, measure: &str| results.median("start", &own, case, measure);
+    let mut below = |target: &str, value: Option<f64>, limit: f64, unit: &str| {
+        let verdict = value.map(|v| Verdict { measured: format!("{} {unit}", number(v)), met: v < limit });
+        rows.push(Row { target: target.to_owned(), verdict });
+    };
+    let many = start::case(start::MOST_PARTITIONS);
+    below("ready on an empty directory < 100 ms", start(start::EMPTY, measure::READY), 100.0, "ms");
+    below("ready with 10,000 partitions < 1 s", start(&many, start::CLEAN), 1_000.0, "ms");
+    let under_load =
+        |policy: &str| results.median("size", &ottla(policy), throughput::KIB, measure::RESIDENT);
+    for policy in POLICIES {
+        below(
+            &format!("`{policy}`: resident under the 1 KiB load < 100 MiB"),
+            under_load(policy),
+            100.0,
+            "MiB",
+        );
+    }
+    below("resident at 10,000 partitions < 200 MiB", start(&many, measure::RESIDENT), 200.0, "MiB");
+    // Bounded by the bytes above the recovery point: reading and checking them must not be slower than the slowest of disks.
+    let one = start::case(1);
+    let figures = start(&one, start::CRASH).zip(start(&one, start::CLEAN)).zip(start(&one, start::RECOVERED));
+    let verdict = figures.map(|((crash, clean), megabytes)| {
+        let per_gb = (crash - clean) / megabytes;
+        Verdict {
+            measured: format!(
+                "{} s per GB ({} ms for {} MB)",
+                number(per_gb),
+                number(crash),
+                number(megabytes)
+            ),
+            met: per_gb <= start::RECOVERY_S_PER_GB,
+        }
+    });
+    let target = format!("crash restart ≤ {} s per GB above the recovery point", start::RECOVERY_S_PER_GB);
+    rows.push(Row { target, verdict });
+}

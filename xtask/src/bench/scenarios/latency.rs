@@ -1,0 +1,121 @@
+//! Latency at fixed rates, open loop; alone and beside others.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::super::clients::RECORD_BYTES;
+use super::super::clients::librdkafka::{Flood, Rate, Read};
+use super::super::server::Server;
+use super::super::system::Compared;
+use super::super::trial::{Trial, sound};
+use super::saturation::{flood, settle};
+use super::{Scenario, measure};
+
+/// Latency at fixed rates.
+pub(super) const LATENCY: Scenario = Scenario {
+    name: "latency",
+    title: "Latency of an acknowledged produce",
+    about: "One librdkafka producer, 12 partitions, 1 KiB records at a fixed rate whether or not earlier ones are answered; `acks=all`, `linger.ms` \
+            0, five requests under way, so that nothing lingers in the client and batches form while requests are answered. 70 % is of \
+            the rate that this very system took just before, from the same client with the same settings.",
+    minutes: 15.0,
+    is_quick: true,
+    compared: Compared::Policies,
+    run: latency,
+};
+
+/// One producer beside others.
+pub(super) const FAIRNESS: Scenario = Scenario {
+    name: "fairness",
+    title: "Fairness",
+    about: "A producer of 5,000 records of 1 KiB a second (as in the scenario `latency`): alone, and while a second producer sends as fast as it \
+            can and a consumer reads data that is not in the page cache.",
+    minutes: 7.0,
+    is_quick: false,
+    compared: Compared::Policies,
+    run: fairness,
+};
+
+/// The rates, as targets name them.
+pub(crate) const CASES: &[&str] =
+    &["5 k records/s", "20 k records/s", "50 k records/s", "70 % of saturation"];
+
+/// As fast as it goes, with the settings of a fixed rate: less goes into a batch than in the scenario `saturation`.
+const AS_AT_A_RATE: &str = "flood --topic saturated --size 1024 --set linger.ms=0 --set max.in.flight=5";
+
+const RATES: &[f64] = &[5_000.0, 20_000.0, 50_000.0];
+
+fn latency(trial: &mut Trial<'_>) -> Result<()> {
+    let mut server = trial.server()?;
+    trial.topic(&server, "saturated", 12)?;
+    trial.topic(&server, "latency", 12)?;
+    trial.step("saturation, which is also the warm-up");
+    let words = format!("{AS_AT_A_RATE} --seconds {}", trial.sized(8.0, 4.0));
+    let saturation = trial.kit.load.run::<Flood>(&server.bootstrap, &words)?.rate;
+    let seconds = trial.sized(15.0, 4.0);
+    for (case, rate) in CASES.iter().zip(RATES.iter().copied().chain([saturation * 0.7])) {
+        settle(trial);
+        trial.step(case);
+        let (sent, cpu_s) = server.metered(|| at_rate(trial, &server, "latency", rate, seconds)?.wait())?;
+        sound(&sent)?;
+        trial.record_latencies(case, &sent.latencies);
+        trial.record(case, "acknowledged, records/s", sent.rate);
+        trial.record(case, measure::PRODUCE_CPU_RECORDS, cpu_s / sent.acked as f64 * 1e6);
+    }
+    server.stop()
+}
+
+type Running<T> = super::super::clients::librdkafka::Running<T>;
+
+/// Starts a producer of 1 KiB records at a fixed rate.
+pub(super) fn at_rate(
+    trial: &Trial<'_>,
+    server: &Server,
+    topic: &str,
+    rate: f64,
+    seconds: f64,
+) -> Result<Running<Rate>> {
+    let warm_up = trial.sized(3.0, 1.0);
+    let words = format!(
+        "rate --topic {topic} --size {RECORD_BYTES} --rate {rate} --seconds {seconds} --warm-up {warm_up}"
+    );
+    trial.kit.load.spawn(&server.bootstrap, &words)
+}
+
+const FAIR_RATE: f64 = 5_000.0;
+
+fn fairness(trial: &mut Trial<'_>) -> Result<()> {
+    let mut server = trial.server()?;
+    for topic in ["cold", "other", "latency"] {
+        trial.topic(&server, topic, 12)?;
+    }
+    trial.step("cold data");
+    flood(trial, &server, "cold", trial.sized(8.0, 2.0))?;
+    settle(trial);
+    let seconds = trial.sized(15.0, 4.0);
+    trial.step("alone");
+    let alone = at_rate(trial, &server, "latency", FAIR_RATE, seconds)?.wait()?;
+    sound(&alone)?;
+    trial.record_latencies("alone", &alone.latencies);
+    settle(trial);
+    let cold_bytes = server.make_cold("cold")?;
+    trial.step("beside others");
+    let others_s = seconds + 6.0;
+    let other: Running<Flood> = trial.kit.load.spawn(
+        &server.bootstrap,
+        &format!("flood --topic other --size {RECORD_BYTES} --seconds {others_s}"),
+    )?;
+    let reader: Running<Read> =
+        trial.kit.load.spawn(&server.bootstrap, &format!("read --topic cold --seconds {others_s}"))?;
+    std::thread::sleep(Duration::from_secs(1));
+    let beside = at_rate(trial, &server, "latency", FAIR_RATE, seconds)?.wait()?;
+    sound(&beside)?;
+    let (other, reader) = (other.wait()?, reader.wait()?);
+    let case = "beside others";
+    trial.record_latencies(case, &beside.latencies);
+    trial.record(case, "the other producer, MB/s", other.rate * RECORD_BYTES as f64 / 1e6);
+    trial.record(case, "cold data read, MB", reader.bytes as f64 / 1e6);
+    trial.record(case, "cold data there was, MB", cold_bytes as f64 / 1e6);
+    server.stop()
+}

@@ -1,0 +1,92 @@
+//! One repetition of a scenario with one system: what the scenario works with.
+
+use std::path::Path;
+
+use anyhow::{Result, ensure};
+
+use super::clients::java::Tools;
+use super::clients::librdkafka::{Created, Latencies, Load, Rate};
+use super::progress::Progress;
+use super::results::Outcome;
+use super::server::Server;
+use super::system::System;
+
+/// What all trials share.
+pub(super) struct Kit {
+    pub(super) tools: Tools,
+    pub(super) load: Load,
+    /// Where servers keep their data, one after the other.
+    pub(super) scratch: std::path::PathBuf,
+    /// Smaller sizes, shorter times.
+    pub(super) quick: bool,
+}
+
+/// One repetition of a scenario with one system.
+pub(super) struct Trial<'a> {
+    pub(super) kit: &'a Kit,
+    pub(super) system: &'a System,
+    pub(super) progress: &'a Progress,
+    pub(super) outcome: &'a mut Outcome,
+}
+
+/// Percentiles that have a row of their own.
+const ROWS: &[(f64, &str)] = &[
+    (50.0, "p50, ms"),
+    (90.0, "p90, ms"),
+    (99.0, "p99, ms"),
+    (99.9, "p99.9, ms"),
+    (99.99, "p99.99, ms"),
+    (100.0, "max, ms"),
+];
+
+impl Trial<'_> {
+    /// Starts the system on an empty directory.
+    pub(super) fn server(&self) -> Result<Server> {
+        self.step("start");
+        Server::start(self.system, &self.kit.scratch)
+    }
+
+    /// Where servers and other measurements keep their data.
+    pub(super) fn scratch(&self) -> &Path {
+        &self.kit.scratch
+    }
+
+    /// The one for a full run or the one for a quick run.
+    pub(super) fn sized<T>(&self, full: T, quick: T) -> T {
+        if self.kit.quick { quick } else { full }
+    }
+
+    /// Says what is done now.
+    pub(super) fn step(&self, text: &str) {
+        self.progress.step(text);
+    }
+
+    /// Notes one repetition of a measure.
+    pub(super) fn record(&mut self, case: &str, measure: &str, value: f64) {
+        self.outcome.record(&self.system.name(), case, measure, value);
+    }
+
+    /// Notes one repetition of latencies.
+    pub(super) fn record_latencies(&mut self, case: &str, latencies: &Latencies) {
+        for (percentile, measure) in ROWS {
+            let found = latencies.percentiles_ms.iter().find(|(p, _)| (p - percentile).abs() < 1e-9);
+            if let Some((_, ms)) = found {
+                self.record(case, measure, *ms);
+            }
+        }
+        self.outcome.record_curve(&self.system.name(), case, &latencies.percentiles_ms);
+    }
+
+    /// Makes a topic and waits for its leaders.
+    pub(super) fn topic(&self, server: &Server, name: &str, partitions: u64) -> Result<f64> {
+        self.step(&format!("topic of {partitions} partitions"));
+        let words = format!("topics --topic {name} --partitions {partitions}");
+        Ok(self.kit.load.run::<Created>(&server.bootstrap, &words)?.seconds)
+    }
+}
+
+/// Records that failed make a measurement void.
+pub(super) fn sound(rate: &Rate) -> Result<()> {
+    ensure!(rate.failed == 0, "{} of {} records failed", rate.failed, rate.acked + rate.failed);
+    Ok(())
+}
