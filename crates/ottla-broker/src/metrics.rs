@@ -94,6 +94,7 @@ pub(crate) struct ApiMetrics {
     request_bytes: AtomicU64,
     latency: Latencies,
     throttled: AtomicU64,
+    throttled_ms: AtomicU64,
     errors: Box<[AtomicU64]>,
 }
 
@@ -139,6 +140,7 @@ impl ApiMetrics {
             request_bytes: AtomicU64::new(0),
             latency: Latencies::default(),
             throttled: AtomicU64::new(0),
+            throttled_ms: AtomicU64::new(0),
             errors: counters(MAX_ERROR_CODES),
         }
     }
@@ -154,6 +156,7 @@ impl ApiMetrics {
         self.latency.record(took);
         if throttle_time_ms > 0 {
             self.throttled.fetch_add(1, Ordering::Relaxed);
+            self.throttled_ms.fetch_add(u64::from(throttle_time_ms.unsigned_abs()), Ordering::Relaxed);
         }
         for code in error_codes {
             let index = usize::try_from(code + 1).unwrap_or(0);
@@ -171,6 +174,10 @@ impl ApiMetrics {
 
     pub(crate) fn throttled(&self) -> u64 {
         self.throttled.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn throttled_ms(&self) -> u64 {
+        self.throttled_ms.load(Ordering::Relaxed)
     }
 
     pub(crate) fn latency(&self) -> Latency {
@@ -205,6 +212,6 @@ mod tests {
         let api = ApiMetrics::new();
         api.answered(Duration::ZERO, &[-1, 3, 3, 30_000], 5);
         assert_eq!(api.errors().collect::<Vec<_>>(), [(-1, 2), (3, 2)]);
-        assert_eq!(api.throttled(), 1);
+        assert_eq!((api.throttled(), api.throttled_ms()), (1, 5));
     }
 }

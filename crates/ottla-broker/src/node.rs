@@ -279,9 +279,12 @@ impl Node {
         };
         let (produced, fetched) = self.broker.metrics.totals();
         info!("took {produced} bytes of records and sent {fetched} since the start");
-        let (cleanings, read, left) = self.broker.cleaner.totals();
-        if cleanings > 0 {
-            info!("compacted {cleanings} times: {left} of {read} bytes were left");
+        let cleaner = self.broker.cleaner.view();
+        if cleaner.runs > 0 {
+            info!(
+                "compacted {} times: {} of {} bytes were left",
+                cleaner.runs, cleaner.kept_bytes, cleaner.read_bytes
+            );
         }
         self.broker.controller.stop();
         let broker = Arc::clone(&self.broker);

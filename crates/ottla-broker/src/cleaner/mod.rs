@@ -88,6 +88,27 @@ struct Stats {
     cleanings: AtomicU64,
     read_bytes: AtomicU64,
     kept_bytes: AtomicU64,
+    /// When the last one ended; 0 before.
+    last_run_ms: AtomicU64,
+    /// The largest ratio that was seen last, as bits.
+    max_dirty_ratio: AtomicU64,
+}
+
+/// What the cleaner did, and what it is left with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct CleanerView {
+    /// Logs cleaned since the start.
+    pub(crate) runs: u64,
+    /// Bytes read for them.
+    pub(crate) read_bytes: u64,
+    /// Bytes that were left.
+    pub(crate) kept_bytes: u64,
+    /// When the last one ended.
+    pub(crate) last_run_ms: Option<u64>,
+    /// The largest dirty part of a log when the cleaner looked last, from 0 to 1.
+    pub(crate) max_dirty_ratio: f64,
+    /// Logs that could not be cleaned.
+    pub(crate) uncleanable: u64,
 }
 
 impl LogCleaner {
@@ -103,11 +124,17 @@ impl LogCleaner {
         }
     }
 
-    /// Cleanings, bytes read for them, and bytes that were left.
-    pub(crate) fn totals(&self) -> (u64, u64, u64) {
-        let Stats { cleanings, read_bytes, kept_bytes } = &self.stats;
+    /// What the cleaner did, and what it is left with.
+    pub(crate) fn view(&self) -> CleanerView {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        (get(cleanings), get(read_bytes), get(kept_bytes))
+        CleanerView {
+            runs: get(&self.stats.cleanings),
+            read_bytes: get(&self.stats.read_bytes),
+            kept_bytes: get(&self.stats.kept_bytes),
+            last_run_ms: Some(get(&self.stats.last_run_ms)).filter(|at_ms| *at_ms > 0),
+            max_dirty_ratio: f64::from_bits(get(&self.stats.max_dirty_ratio)),
+            uncleanable: self.work().uncleanable.len() as u64,
+        }
     }
 
     fn work(&self) -> MutexGuard<'_, Work> {
@@ -165,6 +192,7 @@ impl LogCleaner {
         let known: BTreeSet<PartitionKey> = partitions.iter().map(|partition| key(partition)).collect();
         work.uncleanable.retain(|key| known.contains(key));
         let mut dirtiest: Option<(Arc<Partition>, Dirtiness)> = None;
+        let mut max_dirty_ratio = 0.0_f64;
         let mut checkpoints = Checkpoints::default();
         for partition in partitions {
             let settings = partition.settings();
@@ -190,6 +218,7 @@ impl LogCleaner {
                     if dirt.resets_checkpoint {
                         set_checkpoint(&partition, dirt.first_dirty);
                     }
+                    max_dirty_ratio = max_dirty_ratio.max(dirt.ratio());
                     let is_due = dirt.is_due(settings.log.min_cleanable_dirty_ratio);
                     if is_due && dirtiest.as_ref().is_none_or(|(_, other)| dirt.ratio() > other.ratio()) {
                         dirtiest = Some((partition, dirt));
@@ -197,6 +226,7 @@ impl LogCleaner {
                 }
             }
         }
+        self.stats.max_dirty_ratio.store(max_dirty_ratio.to_bits(), Ordering::Relaxed);
         if let Some((partition, _)) = &dirtiest {
             work.in_progress.insert(key(partition));
         }
@@ -205,6 +235,8 @@ impl LogCleaner {
 
     fn note(&self, partition: &Partition, dirt: &Dirtiness, cleaned: &Cleaned) {
         set_checkpoint(partition, cleaned.end);
+        let now_ms = u64::try_from(clock::now_ms()).unwrap_or(0);
+        self.stats.last_run_ms.store(now_ms, Ordering::Relaxed);
         self.stats.cleanings.fetch_add(1, Ordering::Relaxed);
         self.stats.read_bytes.fetch_add(cleaned.read_bytes, Ordering::Relaxed);
         self.stats.kept_bytes.fetch_add(cleaned.kept_bytes, Ordering::Relaxed);

@@ -4,6 +4,7 @@
 //! answers requests when what they rest on counts, and keeps the timers.
 
 mod cluster;
+mod commits;
 mod core;
 
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use crate::internal_topics::CONSUMER_OFFSETS;
 use crate::partition::Partition;
 use crate::request::Request;
 use cluster::Cluster;
+use commits::Commits;
 
 /// The answer to a request that the coordinator took.
 pub(crate) type Answer = oneshot::Receiver<GroupResponse>;
@@ -37,6 +39,7 @@ pub(crate) type CommittedOffset = (Arc<str>, TopicName, i32, i64);
 pub(crate) struct Groups {
     config: GroupConfig,
     shards: Shards<GroupShard>,
+    commits: Commits,
 }
 
 /// The assignors that this broker has, by their short names; Kafka's classes are known by their full names too.
@@ -70,7 +73,7 @@ impl Groups {
             consumer_regex_refresh_interval_ms: values.int("group.consumer.regex.refresh.interval.ms"),
             ..GroupConfig::default()
         };
-        Self { config, shards: Shards::new(CONSUMER_OFFSETS) }
+        Self { config, shards: Shards::new(CONSUMER_OFFSETS), commits: Commits::default() }
     }
 
     /// This broker leads a partition of `__consumer_offsets` from now on: its shard is loaded in the background.
@@ -161,6 +164,11 @@ impl Groups {
     ) -> Vec<Answer> {
         let guard = VerificationGuard::default();
         self.shards.all().iter().map(|shard| self.call_shard(shard, request, guard, &mut run)).collect()
+    }
+
+    /// How many offsets groups have committed.
+    pub(crate) fn commits(&self) -> &Commits {
+        &self.commits
     }
 
     /// How many groups there are, and up to so many of their committed offsets.

@@ -23,7 +23,7 @@ use crate::broker::Broker;
 use crate::request::Request;
 
 pub(crate) fn handle(broker: &Arc<Broker>, request: Request) -> Outcome {
-    let (answer, refused, on_error) = {
+    let (answer, refused, on_error, group) = {
         let mut message: OffsetCommitRequest<'_> = match request.decode() {
             Ok(message) => message,
             Err(error) => return Outcome::close(error.to_string()),
@@ -40,14 +40,19 @@ pub(crate) fn handle(broker: &Arc<Broker>, request: Request) -> Outcome {
         let answer = broker.groups.call(broker, &message.group_id, &request, |shard, now_ms, context| {
             shard.offset_commit(now_ms, context, &message)
         });
-        (answer, refused, refusal::offset_commit(&message, ErrorCode::NotCoordinator))
+        let on_error = refusal::offset_commit(&message, ErrorCode::NotCoordinator);
+        (answer, refused, on_error, message.group_id.to_string())
     };
+    let broker = Arc::clone(broker);
     group_reply(
         request,
         answer,
         move |_| on_error,
-        |request, response| match response {
+        move |request, response| match response {
             GroupResponse::OffsetCommit(mut response) => {
+                let partitions = response.topics.iter().flat_map(|topic| &topic.partitions);
+                let taken = partitions.filter(|partition| partition.error_code == 0).count();
+                broker.groups.commits().note(&group, taken);
                 join(&mut response.topics, refused, request.api_version >= 10);
                 Some(request.reply(&response))
             }

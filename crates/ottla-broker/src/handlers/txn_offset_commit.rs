@@ -58,7 +58,7 @@ pub(crate) fn handle(broker: &Arc<Broker>, request: Request) -> Outcome {
             Err(verification) => verification.wait(&broker, false).await.pop(),
         };
         let guard = guard.unwrap_or(Err(ErrorCode::UnknownServerError));
-        let (taken, refused, on_error) = {
+        let (taken, refused, on_error, group) = {
             let message = match request.decode() {
                 Ok(message) => message,
                 Err(error) => return Outcome::close(error.to_string()),
@@ -73,10 +73,16 @@ pub(crate) fn handle(broker: &Arc<Broker>, request: Request) -> Outcome {
                 broker.groups.call_verified(&broker, group_id, &request, guard, |shard, now_ms, context| {
                     shard.txn_offset_commit(now_ms, context, &known)
                 });
-            (taken, refused, refusal::txn_offset_commit(&known, ErrorCode::NotCoordinator))
+            let on_error = refusal::txn_offset_commit(&known, ErrorCode::NotCoordinator);
+            (taken, refused, on_error, group_id.to_owned())
         };
         match group_response(taken, |_| on_error).await {
-            GroupResponse::TxnOffsetCommit(response) => answer(&request, refused, response),
+            GroupResponse::TxnOffsetCommit(response) => {
+                let partitions = response.topics.iter().flat_map(|topic| &topic.partitions);
+                let taken = partitions.filter(|partition| partition.error_code == 0).count();
+                broker.groups.commits().note(&group, taken);
+                answer(&request, refused, response)
+            }
             _ => Outcome::close("the coordinator answered another request"),
         }
     })

@@ -61,10 +61,28 @@ fn what_clients_do_can_be_read_from_the_metrics() {
         ("ottla_group_lag{group=\"readers\",topic=\"watched\",partition=\"0\"}", 1.0),
         ("ottla_connections_open{listener=\"PLAINTEXT\"}", 1.0),
         ("ottla_groups", 1.0),
+        ("ottla_group_offsets_committed_total{group=\"readers\"}", 1.0),
+        ("ottla_offsets_committed_total", 1.0),
+        ("ottla_partitions_under_min_isr", 0.0),
+        ("ottla_partitions_under_replicated", 0.0),
+        ("ottla_cluster_partitions_offline", 0.0),
+        ("ottla_cluster_partitions_not_preferred", 0.0),
+        ("ottla_cluster_brokers_active", 1.0),
+        ("ottla_cluster_brokers_fenced", 0.0),
+        ("ottla_request_throttle_seconds_total{api=\"Produce\"}", 0.0),
+        ("ottla_log_cleaner_runs_total", 0.0),
+        ("ottla_log_cleaner_uncleanable_partitions", 0.0),
     ];
     for (series, wanted) in expected {
         assert_eq!(value(&text, series), Some(wanted), "{series} in\n{text}");
     }
+    // All of them are led here, and have the one replica that they need.
+    let led = value(&text, "ottla_partitions_led");
+    assert!(led.is_some_and(|led| led > 2.0), "{text}");
+    assert_eq!(value(&text, "ottla_partitions_at_min_isr"), led);
+    assert!(
+        text.lines().any(|line| line.starts_with("ottla_log_dir_offline{dir=") && line.ends_with(" 0.0"))
+    );
     for series in [
         "ottla_topic_bytes_in_total{topic=\"watched\"}",
         "ottla_topic_bytes_out_total{topic=\"watched\"}",
@@ -77,6 +95,37 @@ fn what_clients_do_can_be_read_from_the_metrics() {
     drop(client);
     node.stop();
     assert!(ready().is_err(), "a stopped node is not ready");
+}
+
+#[test]
+fn compaction_can_be_read_from_the_metrics() {
+    let node = TestNode::start(&[
+        ("log.cleanup.policy", "compact"),
+        ("log.segment.bytes", "1048576"),
+        ("log.cleaner.backoff.ms", "20"),
+        ("log.cleaner.min.cleanable.ratio", "0.01"),
+    ]);
+    let mut registry = Registry::default();
+    registry.register_collector(node.node.as_ref().expect("started").metrics());
+    let mut client = node.client();
+    client.create("compacted", 1);
+    assert_eq!(value(&scrape(&registry), "ottla_log_cleaner_last_run_timestamp_seconds"), None);
+    // Each in a segment of its own; the last one stays active.
+    for _ in 0..4 {
+        client.produce_with_key("compacted", Some(b"k"), &[7; 700_000]);
+    }
+    let mut text = String::new();
+    wait_for(|| {
+        text = scrape(&registry);
+        // Nothing is dirty any more.
+        value(&text, "ottla_log_cleaner_bytes_read_total").is_some_and(|bytes| bytes >= 1_400_000.0)
+            && value(&text, "ottla_log_cleaner_max_dirty_ratio") == Some(0.0)
+    });
+    let number = |series: &str| value(&text, series).unwrap_or_else(|| panic!("{series} in\n{text}"));
+    assert!(number("ottla_log_cleaner_runs_total") >= 1.0, "{text}");
+    let written = number("ottla_log_cleaner_bytes_written_total");
+    assert!(written >= 700_000.0 && written < number("ottla_log_cleaner_bytes_read_total"), "{text}");
+    assert!(number("ottla_log_cleaner_last_run_timestamp_seconds") > 1_700_000_000.0, "{text}");
 }
 
 fn fetch() -> FetchRequest<'static> {

@@ -128,8 +128,12 @@ impl Client {
     }
 
     pub(crate) fn produce(&mut self, topic: &str, value: &[u8]) {
+        self.produce_with_key(topic, None, value);
+    }
+
+    pub(crate) fn produce_with_key(&mut self, topic: &str, key: Option<&[u8]>, value: &[u8]) {
         let mut batch = BatchBuilder::new();
-        batch.append(1_700_000_000_000, None, Some(value), &[]).expect("a record");
+        batch.append(1_700_000_000_000, key, Some(value), &[]).expect("a record");
         let records = batch.build().expect("a batch");
         let request = ProduceRequest {
             acks: -1,

@@ -1,7 +1,9 @@
 //! A node's metrics as whoever watches it reads them: everything is collected when it is asked for, from counters that the
 //! hot paths keep anyway. The number of series is bounded.
 
-use std::collections::BTreeMap;
+mod state;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -47,6 +49,14 @@ impl<'a, 'e> Family<'a, 'e> {
     }
 
     fn counters<'l>(self, series: impl IntoIterator<Item = (Labels<'l>, u64)>) -> fmt::Result {
+        let mut family = self.encoder.encode_descriptor(self.name, self.help, None, MetricType::Counter)?;
+        for (labels, value) in series {
+            family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
+        }
+        Ok(())
+    }
+
+    fn sums<'l>(self, series: impl IntoIterator<Item = (Labels<'l>, f64)>) -> fmt::Result {
         let mut family = self.encoder.encode_descriptor(self.name, self.help, None, MetricType::Counter)?;
         for (labels, value) in series {
             family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, u64>(&value, None)?;
@@ -130,6 +140,9 @@ impl NodeMetrics {
             .counters(apis.iter().map(|(key, name)| (label(name), metrics.api(*key).request_bytes())))?;
         Family::new(encoder, "ottla_requests_throttled", "Requests whose client had to pause.")
             .counters(apis.iter().map(|(key, name)| (label(name), metrics.api(*key).throttled())))?;
+        let throttled = |key: ApiKey| float(metrics.api(key).throttled_ms()) / 1000.0;
+        Family::new(encoder, "ottla_request_throttle_seconds", "How long clients were told to pause.")
+            .sums(apis.iter().map(|(key, name)| (label(name), throttled(*key))))?;
         let help = "Time from the receipt of a request to its response, waiting on purpose included.";
         Family::new(encoder, "ottla_request_duration_seconds", help)
             .latencies(apis.iter().map(|(key, name)| (label(name), metrics.api(*key).latency())))?;
@@ -262,6 +275,15 @@ impl NodeMetrics {
         let (groups, offsets) = self.broker.groups.committed(MAX_GROUP_OFFSETS);
         Family::new(encoder, "ottla_groups", "Groups whose coordinator is here.")
             .gauges([(Vec::new(), float(groups as u64))])?;
+        // Of a cut list nobody knows which groups are gone.
+        let is_whole = offsets.len() < MAX_GROUP_OFFSETS;
+        let known: BTreeSet<&str> = offsets.iter().map(|(group, ..)| &**group).collect();
+        let commits = self.broker.groups.commits();
+        let by_group = commits.by_group(|group| !is_whole || known.contains(group));
+        Family::new(encoder, "ottla_offsets_committed", "Offsets committed by groups.")
+            .counters([(Vec::new(), commits.total())])?;
+        Family::new(encoder, "ottla_group_offsets_committed", "Offsets that a group has committed.")
+            .counters(by_group.iter().map(|(group, count)| (vec![("group", group.as_str())], *count)))?;
         let shown: Vec<_> = offsets
             .into_iter()
             .map(|(group, topic, partition, committed)| {
@@ -317,6 +339,7 @@ impl Collector for NodeMetrics {
         self.encode_connections(&mut encoder)?;
         self.encode_quotas(&mut encoder)?;
         self.encode_topics(&mut encoder)?;
+        self.encode_state(&mut encoder)?;
         let partitions = self.partitions();
         self.encode_partitions(&mut encoder, &partitions)?;
         self.encode_groups(&mut encoder, &partitions)?;
