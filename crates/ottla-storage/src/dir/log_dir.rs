@@ -15,7 +15,7 @@ use super::checkpoint_file::{
 };
 use super::clean_shutdown::{remove_marker, write_marker};
 use super::stale_offsets::StaleOffsets;
-use crate::fs::{FileLock, Fs, remove_file_if_exists};
+use crate::fs::{FileLock, Fs, Volume, remove_file_if_exists};
 
 /// Name of the lock file.
 pub const LOCK_FILE: &str = ".lock";
@@ -51,6 +51,8 @@ pub struct LogDir {
     offline: OnceLock<String>,
     on_failure: FailureHook,
     lock: Mutex<Option<FileLock>>,
+    /// Held since before anything was written.
+    volume: Mutex<Option<Arc<dyn Volume>>>,
     loading: Mutex<Loading>,
     names: RwLock<()>,
     log_count: AtomicIsize,
@@ -94,6 +96,7 @@ impl LogDir {
             offline: OnceLock::new(),
             on_failure: FailureHook::default(),
             lock: Mutex::new(None),
+            volume: Mutex::new(None),
             loading: Mutex::default(),
             names: RwLock::default(),
             log_count: AtomicIsize::new(0),
@@ -237,6 +240,9 @@ impl LogDir {
         let lock = self.attempt("take the lock", |fs| fs.try_lock(&path))?;
         let taken = lock.is_some();
         *self.held_lock() = lock;
+        if taken {
+            *self.held_volume() = self.attempt("open the directory", |fs| fs.volume(&self.path))?;
+        }
         Ok(taken)
     }
 
@@ -248,6 +254,12 @@ impl LogDir {
             let _ = remove_file_if_exists(self.fs.as_ref(), &self.path.join(LOCK_FILE));
         }
         *held = None;
+        *self.held_volume() = None;
+    }
+
+    /// The volume that it is on, where that can be made durable at once.
+    pub(super) fn volume(&self) -> Option<Arc<dyn Volume>> {
+        self.held_volume().clone()
     }
 
     /// Notes that loading begins; the marker is gone from here on.
@@ -304,18 +316,22 @@ impl LogDir {
         self.collecting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes sure that no checkpoint has offsets of an earlier log of the partition.
+    /// Makes sure that no checkpoint has offsets of an earlier log of the partition, nor of any other whose log is gone: when a
+    /// topic of thousands of partitions comes again, the first of them does it for all.
     pub(super) fn drop_stale_offsets(&self, partition: &TopicPartition) -> Result<(), DirOffline> {
         if self.stale.checkpoints_of(partition).is_empty() {
             return Ok(());
         }
         // A collection that began while the log was there would bring them back.
         let _collecting = self.collect_offsets();
+        let gone = self.stale.partitions_now();
         for which in self.stale.checkpoints_of(partition) {
             self.update_checkpoint(which, |entries| {
-                entries.remove(partition);
+                for partition in &gone {
+                    entries.remove(partition);
+                }
             })?;
-            self.stale.written_without(std::slice::from_ref(partition), which);
+            self.stale.written_without(&gone, which);
         }
         Ok(())
     }
@@ -332,6 +348,10 @@ impl LogDir {
 
     fn loading(&self) -> MutexGuard<'_, Loading> {
         self.loading.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn held_volume(&self) -> MutexGuard<'_, Option<Arc<dyn Volume>>> {
+        self.volume.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn held_lock(&self) -> MutexGuard<'_, Option<FileLock>> {

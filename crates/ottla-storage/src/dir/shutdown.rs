@@ -2,12 +2,18 @@
 //! lock.
 
 use std::collections::VecDeque;
+use std::fmt::Display;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::DirOffline;
 use super::duties::{CheckpointEntry, collect};
 use super::log_dir::{Checkpoint, LogDir};
 use super::log_dirs::{LogDirs, LogKey, PlacedLog};
+use crate::log::{Log, LogError};
+
+/// So many logs with something to sync are made durable together, by syncing the volume. That also writes what others have
+/// there, so a few logs are rather synced one by one.
+const MANY_LOGS: usize = 64;
 
 /// The end of one directory. Its logs may be closed by several threads at once ([`DirShutdown::close_logs`]), all of which
 /// must be done before [`DirShutdown::finish`].
@@ -72,17 +78,57 @@ impl DirShutdown {
     /// # Errors
     /// A log cannot be closed: the directory is offline then.
     pub fn close_logs(&self, now_ms: i64) -> Result<(), DirOffline> {
+        self.close_together()?;
         loop {
             self.dir.check_online()?;
             let Some(mut placed) = self.work().open.pop_front() else { return Ok(()) };
             match placed.log.close(now_ms) {
                 Ok(()) => self.work().closed.push((placed.key, CheckpointEntry::of(&placed.log))),
-                Err(error) => {
-                    self.work().failed = true;
-                    return Err(self.dir.failed(&error));
-                }
+                Err(error) => return Err(self.fail(&error)),
             }
         }
+    }
+
+    /// Closes the logs that have something to sync, if they are many: thousands of syncs would take minutes.
+    fn close_together(&self) -> Result<(), DirOffline> {
+        self.dir.check_online()?;
+        let Some(volume) = self.dir.volume() else { return Ok(()) };
+        let mut logs = {
+            let mut work = self.work();
+            if work.open.iter().filter(|placed| placed.log.close_syncs()).count() < MANY_LOGS {
+                return Ok(());
+            }
+            let (together, alone): (VecDeque<_>, _) =
+                work.open.drain(..).partition(|placed| placed.log.close_syncs());
+            work.open = alone;
+            together
+        };
+        let sync = || {
+            let failed =
+                |e| self.fail(&format_args!("cannot sync the volume of {}: {e}", self.dir.path().display()));
+            volume.sync().map_err(failed)
+        };
+        self.each(&mut logs, Log::close_writing)?;
+        sync()?;
+        self.each(&mut logs, Log::close_renaming)?;
+        sync()?;
+        self.each(&mut logs, Log::close_durable)?;
+        let closed = logs.into_iter().map(|placed| (placed.key, CheckpointEntry::of(&placed.log)));
+        self.work().closed.extend(closed);
+        Ok(())
+    }
+
+    fn each(
+        &self,
+        logs: &mut VecDeque<PlacedLog>,
+        step: impl Fn(&mut Log) -> Result<(), LogError>,
+    ) -> Result<(), DirOffline> {
+        logs.iter_mut().try_for_each(|placed| step(&mut placed.log).map_err(|error| self.fail(&error)))
+    }
+
+    fn fail(&self, reason: &dyn Display) -> DirOffline {
+        self.work().failed = true;
+        self.dir.failed(reason)
     }
 
     /// Writes recovery points and log starts, then the marker, and gives the lock back, whatever happened. Returns whether

@@ -89,6 +89,19 @@ pub trait Fs: Send + Sync + Debug {
     /// # Errors
     /// As the operating system's fsync.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// The volume that holds `dir`, where all of it can be made durable at once; `None` where that cannot be done.
+    ///
+    /// # Errors
+    /// As the operating system's open.
+    fn volume(&self, dir: &Path) -> io::Result<Option<Arc<dyn Volume>>> {
+        let _ = dir;
+        Ok(None)
+    }
+    /// Whether a file may be held open for later. `false` when so many are open that the rest is needed for what is under way:
+    /// callers open files for each use then.
+    fn may_hold_open(&self) -> bool {
+        true
+    }
     /// Sets the time of last modification, ms since the epoch.
     ///
     /// # Errors
@@ -113,6 +126,15 @@ pub trait Fs: Send + Sync + Debug {
     /// # Errors
     /// As the operating system's open and fcntl.
     fn try_lock(&self, path: &Path) -> io::Result<Option<FileLock>>;
+}
+
+/// A volume that is held open, so that no failed write to it since then goes unnoticed.
+pub trait Volume: Send + Sync + Debug {
+    /// Makes everything durable that was written to it, by whomever. One call costs less than syncing hundreds of files.
+    ///
+    /// # Errors
+    /// As the operating system's syncfs. After an error the state on disk is unknown, as after [`FsFile::sync_data`].
+    fn sync(&self) -> io::Result<()>;
 }
 
 /// An open file. All methods take `&self`: callers order their own writes.

@@ -196,6 +196,10 @@ impl Fs for OverlayFs {
         Ok(())
     }
 
+    fn may_hold_open(&self) -> bool {
+        self.base.may_hold_open()
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let is_dir = self.info(from)?.is_dir;
         if is_dir && self.list(to).is_ok_and(|inside| !inside.is_empty()) {

@@ -1,7 +1,7 @@
 //! The operating system's file system.
 //!
 //! The only module of the storage crate that touches `std::fs`. A [`RealFs`] has no state of its own; what the process as a
-//! whole must remember, because the kernel does, is which files it has locked (see [`RealFs::try_lock`]).
+//! whole must remember, because the kernel does, is which files it has locked (see [`RealFs::try_lock`]), and how many are open.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
@@ -9,18 +9,27 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{FlockOperation, fcntl_lock, fdatasync};
 use rustix::io::Errno;
-use rustix::process::{Flock, FlockType, Pid, fcntl_getlk};
+use rustix::process::{Flock, FlockType, Pid, Resource, Rlimit, fcntl_getlk, getrlimit, setrlimit};
 
-use super::{FileInfo, FileLock, Fs, FsFile, OpenMode};
+use super::{FileInfo, FileLock, Fs, FsFile, OpenMode, Volume};
 
 /// Files locked by this process, by device and inode. A POSIX record lock belongs to the process, not to the descriptor:
 /// a second lock by the same process would succeed, and closing *any* descriptor of the file would drop the first one.
 static LOCKED: Mutex<BTreeSet<(u64, u64)>> = Mutex::new(BTreeSet::new());
+
+/// Open files of this process that are a [`RealFile`].
+static OPEN: AtomicU64 = AtomicU64::new(0);
+
+/// Above this many open files none is held open for later: half of what the process may have is for connections, and for
+/// files that are open only for a moment.
+static MOST_HELD: LazyLock<u64> =
+    LazyLock::new(|| getrlimit(Resource::Nofile).current.map_or(u64::MAX, |most| most / 2));
 
 /// How often [`RealFs::try_lock`] starts again because the file was replaced between opening and locking it.
 const MAX_LOCK_ATTEMPTS: usize = 16;
@@ -30,6 +39,16 @@ const MAX_LOCK_ATTEMPTS: usize = 16;
 pub struct RealFs;
 
 impl RealFs {
+    /// Lets this process have as many open files as it may give itself. Returns how many that are; `None`: no limit.
+    ///
+    /// # Errors
+    /// As the operating system's setrlimit.
+    pub fn raise_open_file_limit(&self) -> io::Result<Option<u64>> {
+        let limit = getrlimit(Resource::Nofile);
+        setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
+        Ok(limit.maximum)
+    }
+
     /// The process that holds a lock on a file ([`Fs::try_lock`]); `None` when nobody else does, or there is no file. Takes no lock
     /// and changes nothing.
     ///
@@ -56,7 +75,7 @@ impl Fs for RealFs {
             OpenMode::CreateOrOpen => options.write(true).create(true).truncate(false),
             OpenMode::CreateNew => options.write(true).create_new(true),
         };
-        Ok(Arc::new(RealFile(options.open(path)?)))
+        Ok(Arc::new(RealFile::new(options.open(path)?)))
     }
 
     fn info(&self, path: &Path) -> io::Result<FileInfo> {
@@ -67,7 +86,10 @@ impl Fs for RealFs {
         let mut entries = Vec::new();
         for entry in fs::read_dir(dir)? {
             let entry = entry?;
-            match fs::metadata(entry.path()) {
+            // Relative to the directory, which is cheaper than by path; only what is behind a link needs the path.
+            let described = entry.metadata();
+            let is_link = described.as_ref().is_ok_and(fs::Metadata::is_symlink);
+            match if is_link { fs::metadata(entry.path()) } else { described } {
                 Ok(metadata) => {
                     entries.push((entry.file_name().to_string_lossy().into_owned(), describe(&metadata)?));
                 }
@@ -98,6 +120,15 @@ impl Fs for RealFs {
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         File::open(dir)?.sync_all()
+    }
+
+    #[cfg(target_os = "linux")]
+    fn volume(&self, dir: &Path) -> io::Result<Option<Arc<dyn Volume>>> {
+        Ok(Some(Arc::new(RealVolume(File::open(dir)?))))
+    }
+
+    fn may_hold_open(&self) -> bool {
+        OPEN.load(Ordering::Relaxed) < *MOST_HELD
     }
 
     fn set_modified(&self, path: &Path, modified_ms: i64) -> io::Result<()> {
@@ -175,6 +206,31 @@ fn millis(time: SystemTime) -> i64 {
 /// An open file of the operating system.
 #[derive(Debug)]
 struct RealFile(File);
+
+impl RealFile {
+    fn new(file: File) -> Self {
+        OPEN.fetch_add(1, Ordering::Relaxed);
+        Self(file)
+    }
+}
+
+impl Drop for RealFile {
+    fn drop(&mut self) {
+        OPEN.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A directory of a volume, held open: the kernel tells each holder of failed writes since it was opened.
+#[cfg(target_os = "linux")]
+#[derive(Debug)]
+struct RealVolume(File);
+
+#[cfg(target_os = "linux")]
+impl Volume for RealVolume {
+    fn sync(&self) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(&self.0)?)
+    }
+}
 
 impl FsFile for RealFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {

@@ -1,8 +1,9 @@
 //! Idle logs and the clean end.
 
 use super::epoch_cache;
+use super::segment::Segment;
 use super::{Log, LogError};
-use crate::fs::replace_file;
+use crate::fs::{OpenMode, replace_file, temporary_path};
 
 impl Log {
     /// Drops file handles and caches that were not used for `idle_ms`, as far as nothing is left to sync in them. To be called
@@ -11,10 +12,11 @@ impl Log {
     /// # Errors
     /// Writing pending index entries; the log is poisoned then.
     pub fn close_idle(&mut self, now_ms: i64, idle_ms: i64) -> Result<bool, LogError> {
+        let fs = self.fs.clone();
         let mut open = false;
         let mut result = Ok(());
         for segment in &mut self.segments {
-            match segment.close_idle(now_ms, idle_ms) {
+            match segment.close_idle(fs.as_ref(), now_ms, idle_ms) {
                 Ok(still) => open |= still,
                 Err(error) => result = Err(error),
             }
@@ -30,23 +32,102 @@ impl Log {
     /// The disk: then the log directory must not be marked as cleanly closed.
     pub fn close(&mut self, now_ms: i64) -> Result<(), LogError> {
         self.write(|log| {
-            log.abandon_swap()?;
-            let active = log.active();
-            if active.changes > 0 || active.indexes_unsynced {
-                let fs = log.fs.clone();
-                log.active_mut().seal(fs.as_ref())?;
-                for file in log.active().index_files(fs.as_ref())? {
-                    log.unsynced_files.push(file);
-                }
-            }
-            log.producers.map_end = log.log_end;
-            log.take_snapshot()?;
+            log.complete_files()?;
             log.sync_epochs()
         })?;
         self.flush(now_ms)?;
-        self.active_mut().indexes_unsynced = false;
+        self.shut()
+    }
+
+    /// Whether [`Log::close`] would have to wait for the disk.
+    pub fn close_syncs(&self) -> bool {
+        self.dir_changes != self.dir_synced
+            || self.parent_unsynced
+            || self.metadata_unsynced
+            || !self.unsynced_files.is_empty()
+            || self.epochs.changes() != self.epochs_synced
+            || self.durable < self.log_end
+            || self.swap.is_some()
+            || self.segments.iter().any(Segment::is_unsynced)
+            || self.active().indexes_unsynced
+    }
+
+    /// [`Log::close`] for many logs at once, whose owner makes the volume durable after this, then calls
+    /// [`Log::close_renaming`], makes it durable again, and calls [`Log::close_durable`].
+    ///
+    /// # Errors
+    /// As [`Log::close`].
+    pub fn close_writing(&mut self) -> Result<(), LogError> {
+        self.write(|log| {
+            log.complete_files()?;
+            if log.epochs.changes() != log.epochs_synced {
+                let path = temporary_path(&log.dir.join(epoch_cache::FILE_NAME));
+                let fs = log.fs.as_ref();
+                let file = fs.open(&path, OpenMode::CreateOrOpen).map_err(LogError::io("create", &path))?;
+                file.set_len(0).map_err(LogError::io("truncate", &path))?;
+                file.write_at(log.epochs.format().as_bytes(), 0).map_err(LogError::io("write", &path))?;
+            }
+            // Thousands of logs are closed at the same time: none keeps its files open until all are durable.
+            log.unsynced_files.clear();
+            let fs = log.fs.clone();
+            log.segments.iter_mut().try_for_each(|segment| segment.drop_handles(fs.as_ref()))
+        })
+    }
+
+    /// See [`Log::close_writing`].
+    ///
+    /// # Errors
+    /// As [`Log::close`].
+    pub fn close_renaming(&mut self) -> Result<(), LogError> {
+        self.write(|log| {
+            if log.epochs.changes() != log.epochs_synced {
+                let path = log.dir.join(epoch_cache::FILE_NAME);
+                let renamed = log.fs.rename(&temporary_path(&path), &path);
+                renamed.map_err(LogError::io("replace", &path))?;
+                log.epochs_synced = log.epochs.changes();
+            }
+            Ok(())
+        })
+    }
+
+    /// See [`Log::close_writing`]: everything that was written is durable.
+    ///
+    /// # Errors
+    /// As [`Log::close`].
+    pub fn close_durable(&mut self) -> Result<(), LogError> {
+        self.check_writable()?;
         for segment in &mut self.segments {
-            segment.drop_handles()?;
+            segment.synced_changes = segment.changes;
+            segment.indexes_unsynced = false;
+        }
+        self.metadata_unsynced = false;
+        self.dir_synced = self.dir_changes;
+        self.parent_unsynced = false;
+        self.durable = self.log_end;
+        self.shut()
+    }
+
+    /// Writes what the files of a closed log have and those of an open one may lack.
+    fn complete_files(&mut self) -> Result<(), LogError> {
+        self.abandon_swap()?;
+        let active = self.active();
+        if active.changes > 0 || active.indexes_unsynced {
+            let fs = self.fs.clone();
+            self.active_mut().seal(fs.as_ref())?;
+            for file in self.active().index_files(fs.as_ref())? {
+                self.unsynced_files.push(file);
+            }
+        }
+        self.producers.map_end = self.log_end;
+        self.take_snapshot()
+    }
+
+    /// Refuses writes from now on, and gives up all files.
+    fn shut(&mut self) -> Result<(), LogError> {
+        self.active_mut().indexes_unsynced = false;
+        let fs = self.fs.clone();
+        for segment in &mut self.segments {
+            segment.drop_handles(fs.as_ref())?;
         }
         self.poisoned = Some("it was closed".to_owned());
         Ok(())

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use ottla_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence};
+use rustix::io::Errno;
 
 /// The disk or what is on it. It means that the log directory should go offline (`KafkaStorageException`).
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +49,14 @@ pub enum LogError {
 }
 
 impl LogError {
+    /// Whether the disk refused: not when the process has too many files open, or no memory, which passes and says nothing of
+    /// the disk.
+    pub fn is_of_disk(&self) -> bool {
+        let Self::Io { source, .. } = self else { return false };
+        let passing = [Errno::MFILE, Errno::NFILE, Errno::NOMEM].map(Errno::raw_os_error);
+        source.raw_os_error().is_none_or(|code| !passing.contains(&code))
+    }
+
     pub(crate) fn io<'a>(action: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + 'a {
         move |source| Self::Io { action, path: path.to_path_buf(), source }
     }
@@ -164,4 +173,21 @@ pub enum ReadError {
         /// Log end offset (for a log-start move: the high watermark).
         end: Offset,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_without_descriptors_is_no_broken_disk() {
+        let error = |errno: Errno| LogError::io("open", Path::new("/d/t-0/0.log"))(errno.into());
+        for errno in [Errno::IO, Errno::ROFS, Errno::NOENT, Errno::NOSPC] {
+            assert!(error(errno).is_of_disk(), "{errno:?}");
+        }
+        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOMEM] {
+            assert!(!error(errno).is_of_disk(), "{errno:?}");
+        }
+        assert!(!LogError::corrupt(Path::new("/d/t-0/0.log"), "odd").is_of_disk());
+    }
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use ottla_types::Offset;
 
-use super::epoch_cache;
 use super::{Log, LogError};
-use crate::fs::{Fs, FsFile, replace_file};
+use super::{epoch_cache, partition_metadata};
+use crate::fs::{Fs, FsFile, OpenMode, replace_file};
 
 /// What must be synced so that everything below [`FlushTicket::up_to`] is durable. Cut under the log's lock, carried out
 /// without it, handed back with [`Log::complete_flush`]. Several may be under way.
@@ -105,6 +105,10 @@ impl Log {
             }
         }
         files.append(&mut self.unsynced_files);
+        if std::mem::take(&mut self.metadata_unsynced) {
+            let path = self.dir.join(partition_metadata::FILE_NAME);
+            files.push(fs.open(&path, OpenMode::Write).map_err(LogError::io("open", &path))?);
+        }
         let replace = (self.epochs.changes() != self.epochs_synced)
             .then(|| (self.dir.join(epoch_cache::FILE_NAME), self.epochs.format()));
         let dir = (self.dir_changes != self.dir_synced).then(|| self.dir.to_path_buf());

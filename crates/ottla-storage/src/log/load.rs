@@ -136,6 +136,7 @@ impl Log {
             epochs_synced: 0,
             producers: ProducerState::default(),
             unsynced_files: Vec::new(),
+            metadata_unsynced: false,
             dir_changes: u64::from(created),
             dir_synced: 0,
             parent_unsynced: created,
@@ -153,8 +154,9 @@ impl Log {
         let damaged = log.load_segments(&listing, open.now_ms)?;
         log.recover(&damaged, &open, &mut report)?;
         log.settle(&listing, &open, &mut report)?;
+        let fs = log.fs.clone();
         for segment in &mut log.segments {
-            segment.drop_handles()?;
+            segment.drop_handles(fs.as_ref())?;
         }
         Ok((log, report))
     }
@@ -207,7 +209,7 @@ impl Log {
             let file = log.fs.open(&path, OpenMode::CreateOrOpen).map_err(LogError::io("create", &path))?;
             let text = partition_metadata::format(topic_id);
             file.write_at(text.as_bytes(), 0).map_err(LogError::io("write", &path))?;
-            log.unsynced_files.push(file);
+            log.metadata_unsynced = true;
             log.dir_changes += 1;
             log.topic_id = Some(topic_id);
             Ok(())

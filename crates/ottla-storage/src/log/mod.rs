@@ -81,6 +81,8 @@ pub struct Log {
     producers: ProducerState,
     /// Producer snapshots and other small files that the next flush syncs.
     unsynced_files: Vec<Arc<dyn FsFile>>,
+    /// Whether `partition.metadata` was written and is not synced. It is not held open for that: the log may never be written to.
+    metadata_unsynced: bool,
     /// Creations, renames and removals in the directory, and how many of them are durable.
     dir_changes: u64,
     dir_synced: u64,

@@ -105,7 +105,7 @@ impl Log {
             segment.indexes_unsynced = false;
         }
         report.events.push(LoadEvent::RecoveredSegment { base, size_bytes: u64::from(found.valid_bytes) });
-        segment.drop_handles()?;
+        segment.drop_handles(fs.as_ref())?;
         self.take_snapshot()
     }
 

@@ -137,3 +137,78 @@ fn a_node_that_never_loaded_leaves_no_marker() {
     assert_eq!(shutdown.finish(None), Ok(false));
     assert_eq!(names(&fs, "/a"), ["meta.properties"]);
 }
+
+/// So many that they are made durable together.
+const MANY: i32 = 70;
+
+fn running_with_many() -> (MemFs, Node) {
+    let fs = formatted(&["/a"]);
+    let node = Node::start(&fs, &["/a"]).unwrap();
+    for partition in 0..MANY {
+        node.create("many", partition).unwrap();
+        if partition % 2 == 0 {
+            node.append("many", partition, 2).unwrap();
+        }
+    }
+    (fs, node)
+}
+
+fn ends_of_many(node: &Node) -> Vec<Option<(i64, i64, i64)>> {
+    (0..MANY).map(|partition| node.offsets("many", partition)).collect()
+}
+
+#[test]
+fn many_logs_are_made_durable_by_syncing_the_volume() {
+    let (fs, node) = running_with_many();
+    let before = ends_of_many(&node);
+    fs.take_trace();
+    assert_eq!(node.stop(Some(5)), [(PathBuf::from("/a"), Ok(true))]);
+    let trace = fs.take_trace();
+    let count = |wanted| trace.iter().filter(|(operation, _)| *operation == wanted).count();
+    assert_eq!(count(Operation::SyncVolume), 2);
+    assert!(count(Operation::Sync) < 10, "{} files were synced one by one", count(Operation::Sync));
+    let marker = trace.iter().rposition(|(_, path)| path.to_string_lossy().contains(MARKER));
+    let volume = trace.iter().rposition(|(operation, _)| *operation == Operation::SyncVolume);
+    assert!(volume < marker, "the marker is written last");
+
+    fs.crash(3);
+    let node = Node::start(&fs, &["/a"]).unwrap();
+    assert!(node.loads.iter().all(|load| load.was_clean && i32::try_from(load.jobs) == Ok(MANY)));
+    assert_eq!(ends_of_many(&node), before);
+    node.append("many", 1, 1).unwrap();
+    node.append("many", 2, 1).unwrap();
+}
+
+#[test]
+fn a_volume_that_cannot_be_synced_denies_the_marker() {
+    let (fs, node) = running_with_many();
+    fs.inject(Fault::new(Effect::Io).on(Operation::SyncVolume).times(1));
+    let ends = node.stop(Some(5));
+    assert!(ends[0].1.is_err(), "{ends:?}");
+    assert!(!names(&fs, "/a").contains(&MARKER.to_owned()));
+}
+
+#[test]
+fn a_power_cut_while_many_logs_are_closed_loses_nothing_that_was_durable() {
+    let mut cuts = 0;
+    for operation in (0..).step_by(23) {
+        let (fs, node) = running_with_many();
+        for partition in 0..MANY {
+            node.flush("many", partition).unwrap();
+            node.append("many", partition, 1).unwrap();
+        }
+        fs.cut_power_at(fs.operations() + operation);
+        if node.stop(Some(5))[0].1 == Ok(true) {
+            break;
+        }
+        cuts += 1;
+        fs.crash(operation ^ 0x5eed);
+        let node = Node::start(&fs, &["/a"]).unwrap();
+        for partition in 0..MANY {
+            let (start, _, end) = node.offsets("many", partition).expect("the log is there");
+            let durable = if partition % 2 == 0 { 2 } else { 0 };
+            assert!(start == 0 && (durable..=durable + 1).contains(&end), "many-{partition} ends at {end}");
+        }
+    }
+    assert!(cuts > 10, "only {cuts} cuts");
+}

@@ -545,6 +545,24 @@ fn a_failed_write_poisons_the_log() {
 }
 
 #[test]
+fn a_read_that_the_disk_refuses_says_so_and_later_ones_may_succeed() {
+    let fs = MemFs::new();
+    let mut log = open(&fs, small_config());
+    append(&mut log, plain(3)).unwrap();
+    log.close(NOW).unwrap();
+    let (mut log, _) = open_with(&fs, small_config(), opening(true, Offset(0)));
+    for operation in [Operation::Open, Operation::Read] {
+        fs.inject(Fault::new(Effect::Io).on(operation).at(".log").times(1));
+        let refused = log.read(request(0, Offset(3)));
+        assert!(matches!(&refused, Err(ReadError::Log(error)) if error.is_of_disk()), "{refused:?}");
+        assert_eq!(ranges(&log.read(request(0, Offset(3))).unwrap()), [(0, 2)]);
+        log.close_idle(NOW, 0).unwrap();
+    }
+    assert_eq!(log.poisoned(), None);
+    append(&mut log, plain(3)).unwrap();
+}
+
+#[test]
 fn a_failed_sync_poisons_the_log() {
     let fs = MemFs::new();
     let mut log = open(&fs, small_config());

@@ -24,6 +24,8 @@ pub enum Operation {
     Sync,
     /// Making a directory durable.
     SyncDir,
+    /// Making the whole volume durable.
+    SyncVolume,
     /// Renaming.
     Rename,
     /// Removing a file or an empty directory.

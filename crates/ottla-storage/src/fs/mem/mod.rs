@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub use self::fault::{Effect, Fault, Operation};
 use self::fault::{Faults, Verdict};
 use self::tree::{InodeId, Tree};
-use super::{FileInfo, FileLock, Fs, FsFile, OpenMode};
+use super::{FileInfo, FileLock, Fs, FsFile, OpenMode, Volume};
 
 const BAD_DESCRIPTOR: i32 = 9;
 const STALE_HANDLE: i32 = 116;
@@ -195,6 +195,14 @@ impl Fs for MemFs {
         state.tree.sync_dir(dir)
     }
 
+    fn volume(&self, dir: &Path) -> io::Result<Option<Arc<dyn Volume>>> {
+        let mut state = self.state();
+        state.faults.check(Operation::Open, dir)?;
+        state.tree.resolve(dir)?;
+        let volume = MemVolume { fs: self.clone(), generation: state.generation, path: dir.to_owned() };
+        Ok(Some(Arc::new(volume)))
+    }
+
     fn set_modified(&self, path: &Path, modified_ms: i64) -> io::Result<()> {
         let mut state = self.state();
         state.faults.check(Operation::SetAttributes, path)?;
@@ -320,6 +328,31 @@ impl Drop for MemFile {
         if let Ok(mut state) = self.live() {
             state.tree.close(self.inode);
         }
+    }
+}
+
+/// All of it.
+#[derive(Debug)]
+struct MemVolume {
+    fs: MemFs,
+    generation: u64,
+    /// Where it was opened: what faults are matched against.
+    path: PathBuf,
+}
+
+impl Volume for MemVolume {
+    fn sync(&self) -> io::Result<()> {
+        let mut state = self.fs.state();
+        if state.generation != self.generation {
+            return Err(io::Error::from_raw_os_error(STALE_HANDLE));
+        }
+        let verdict = state.faults.check(Operation::SyncVolume, &self.path);
+        match verdict {
+            Ok(()) => state.tree.sync_all(),
+            Err(_) if state.faults.is_powered_off() => {}
+            Err(_) => state.tree.lose_all_unsynced(),
+        }
+        verdict
     }
 }
 

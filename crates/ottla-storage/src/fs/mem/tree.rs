@@ -235,6 +235,19 @@ impl Tree {
         Ok(())
     }
 
+    /// Makes everything durable.
+    pub(super) fn sync_all(&mut self) {
+        for change in std::mem::take(&mut self.pending) {
+            self.make_durable(&change);
+        }
+        self.files.values_mut().for_each(FileInode::sync);
+    }
+
+    /// Forgets what is not durable in files, as a failed sync of all does.
+    pub(super) fn lose_all_unsynced(&mut self) {
+        self.files.values_mut().for_each(FileInode::lose_unsynced);
+    }
+
     pub(super) fn make_durable(&mut self, change: &EntryChange) {
         if let Some((dir, name)) = &change.from
             && let Some(dir) = self.dirs.get_mut(dir)

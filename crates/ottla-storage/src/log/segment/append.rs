@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use ottla_types::{Offset, TimestampMs};
 
-use super::cache::Opened;
+use super::cache::Loaded;
 use super::{BatchPosition, BatchSpan, RECENT_BATCHES, Segment};
 use crate::fs::Fs;
 use crate::log::config::LogConfig;
@@ -44,8 +44,8 @@ impl Segment {
                 return Ok(true);
             }
         }
-        Ok(cache.offset_index(fs, self)?.index.is_full(config.segment_index_bytes)
-            || cache.time_index(fs, self)?.index.is_full(config.segment_index_bytes))
+        Ok(cache.offset_index(fs, self)?.is_full(config.segment_index_bytes)
+            || cache.time_index(fs, self)?.is_full(config.segment_index_bytes))
     }
 
     /// Writes batches at the end and indexes them.
@@ -102,12 +102,12 @@ impl Segment {
         });
         if due {
             let entry = OffsetPosition { offset: batch.last_offset, position };
-            if !cache.offset_index(fs, self)?.index.append(entry) {
+            if !cache.offset_index(fs, self)?.append(entry) {
                 return Err(LogError::corrupt(&self.path(files::INDEX), "offsets do not grow"));
             }
-            cache.time_index(fs, self)?.index.maybe_append(max);
-            if cache.offset_index(fs, self)?.index.needs_write() {
-                cache.write_indexes(self)?;
+            cache.time_index(fs, self)?.maybe_append(max);
+            if cache.offset_index(fs, self)?.needs_write() {
+                cache.write_indexes(fs, self)?;
             }
         }
         Ok(())
@@ -117,14 +117,14 @@ impl Segment {
     pub(crate) fn append_aborted(&mut self, fs: &dyn Fs, txn: AbortedTxn) -> Result<(), LogError> {
         let path = self.path(files::TXN_INDEX);
         if !self.has_txn_index {
-            let file = self.create_file(fs, files::TXN_INDEX)?;
-            self.cache_mut().txn_index = Some(Opened { file, index: TxnIndex::default() });
+            self.create_file(fs, files::TXN_INDEX)?;
+            self.cache_mut().txn_index = Some(Loaded::closed(TxnIndex::default()));
             self.has_txn_index = true;
         }
         self.indexes_unsynced = true;
         let mut cache = self.cache();
-        let opened = cache.txn_index(fs, self)?;
-        opened.index.append(opened.file.as_ref(), txn).map_err(LogError::io("write", &path))
+        let (file, index) = cache.txn_index_file(fs, self)?;
+        index.append(file.as_ref(), txn).map_err(LogError::io("write", &path))
     }
 
     /// Completes the indexes when the segment gets no more batches: a last time index entry, nothing unwritten, exact
@@ -132,18 +132,12 @@ impl Segment {
     pub(crate) fn seal(&mut self, fs: &dyn Fs) -> Result<(), LogError> {
         let mut cache = self.cache();
         let max = cache.max_timestamp(fs, self)?;
-        cache.time_index(fs, self)?.index.maybe_append(max);
-        cache.write_indexes(self)?;
-        let opened = cache.offset_index(fs, self)?;
-        opened
-            .index
-            .trim(opened.file.as_ref())
-            .map_err(LogError::io("truncate", &self.path(files::INDEX)))?;
-        let opened = cache.time_index(fs, self)?;
-        opened
-            .index
-            .trim(opened.file.as_ref())
-            .map_err(LogError::io("truncate", &self.path(files::TIME_INDEX)))?;
+        cache.time_index(fs, self)?.maybe_append(max);
+        cache.write_indexes(fs, self)?;
+        let (file, index) = cache.offset_index_file(fs, self)?;
+        index.trim(file.as_ref()).map_err(LogError::io("truncate", &self.path(files::INDEX)))?;
+        let (file, index) = cache.time_index_file(fs, self)?;
+        index.trim(file.as_ref()).map_err(LogError::io("truncate", &self.path(files::TIME_INDEX)))?;
         cache.recent = VecDeque::new();
         drop(cache);
         self.indexes_unsynced = true;

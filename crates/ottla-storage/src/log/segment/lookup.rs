@@ -48,16 +48,16 @@ impl Segment {
         timestamp: TimestampMs,
     ) -> Result<TimestampOffset, LogError> {
         let mut cache = self.cache();
-        let opened = cache.time_index(fs, self)?;
-        let found = opened.index.lookup(opened.file.as_ref(), timestamp);
+        let (file, index) = cache.searched_time_index(fs, self)?;
+        let found = index.lookup(file.as_ref(), timestamp);
         found.map_err(|e| LogError::io("read", &self.path(files::TIME_INDEX))(e))
     }
 
     /// An offset that bounds the bytes below `position`: that of the first index entry at or after it.
     pub(crate) fn upper_bound_offset(&self, fs: &dyn Fs, position: u64) -> Result<Option<Offset>, LogError> {
         let mut cache = self.cache();
-        let opened = cache.offset_index(fs, self)?;
-        let found = opened.index.first_at_position(opened.file.as_ref(), position);
+        let (file, index) = cache.searched_offset_index(fs, self)?;
+        let found = index.first_at_position(file.as_ref(), position);
         let found = found.map_err(|e| LogError::io("read", &self.path(files::INDEX))(e))?;
         Ok(found.map(|entry| entry.offset))
     }
@@ -73,7 +73,7 @@ impl Segment {
         if !self.has_txn_index {
             return Ok(false);
         }
-        Ok(self.cache().txn_index(fs, self)?.index.collect(from, upper, found))
+        Ok(self.cache().txn_index(fs, self)?.collect(from, upper, found))
     }
 
     /// Whether the transaction index is readable and fits the segment.
@@ -104,7 +104,7 @@ impl Segment {
             return Ok(self.base);
         }
         let mut cache = self.cache();
-        let start = cache.offset_index(fs, self)?.index.last().map_or(0, |last| last.position);
+        let start = cache.offset_index(fs, self)?.last().map_or(0, |last| last.position);
         let file = cache.log_file(fs, self)?;
         drop(cache);
         let mut next = self.base;
@@ -119,12 +119,12 @@ impl Segment {
     /// tell of them and of nothing else.
     pub(crate) fn ends_at(&self, fs: &dyn Fs, offset: Offset) -> Result<bool, LogError> {
         let mut cache = self.cache();
-        let opened = cache.offset_index(fs, self)?;
-        let (last_entry, entries) = (opened.index.last(), opened.index.entries());
-        let len = opened.file.len().map_err(LogError::io("read", &self.path(files::INDEX)))?;
-        let opened = cache.time_index(fs, self)?;
-        let (last_time, times) = (opened.index.last(), opened.index.entries());
-        let times_len = opened.file.len().map_err(LogError::io("read", &self.path(files::TIME_INDEX)))?;
+        let (index_file, index) = cache.offset_index_file(fs, self)?;
+        let (last_entry, entries) = (index.last(), index.entries());
+        let len = index_file.len().map_err(LogError::io("read", &self.path(files::INDEX)))?;
+        let (time_file, index) = cache.time_index_file(fs, self)?;
+        let (last_time, times) = (index.last(), index.entries());
+        let times_len = time_file.len().map_err(LogError::io("read", &self.path(files::TIME_INDEX)))?;
         if len != entries * offset_index::ENTRY_LEN || times_len != times * time_index::ENTRY_LEN {
             return Ok(false);
         }

@@ -21,7 +21,7 @@ use super::offset_index::OffsetIndex;
 use super::scan::ScanError;
 use super::time_index::{TimeIndex, TimestampOffset};
 use crate::fs::{Fs, FsFile, OpenMode};
-use cache::{Opened, SegmentCache};
+use cache::{Loaded, SegmentCache};
 
 /// Largest size of a segment file: positions are i32 on disk.
 pub(crate) const MAX_SEGMENT_BYTES: u64 = i32::MAX as u64;
@@ -115,12 +115,12 @@ impl Segment {
         segment.changes = 1;
         segment.indexes_unsynced = true;
         let log = segment.create_file(fs, files::LOG)?;
-        let index = segment.create_file(fs, files::INDEX)?;
-        let time_index = segment.create_file(fs, files::TIME_INDEX)?;
+        segment.create_file(fs, files::INDEX)?;
+        segment.create_file(fs, files::TIME_INDEX)?;
         let cache = segment.cache_mut();
-        cache.log = Some(log);
-        cache.offset_index = Some(Opened { file: index, index: OffsetIndex::empty(base) });
-        cache.time_index = Some(Opened { file: time_index, index: TimeIndex::empty(base) });
+        cache.log = fs.may_hold_open().then_some(log);
+        cache.offset_index = Some(Loaded::closed(OffsetIndex::empty(base)));
+        cache.time_index = Some(Loaded::closed(TimeIndex::empty(base)));
         cache.max_timestamp = Some(TimestampOffset { timestamp: NO_TIMESTAMP, offset: base });
         cache.first_batch_timestamp = Some(None);
         segment.touched.store(true, Ordering::Relaxed);
@@ -181,11 +181,10 @@ impl Segment {
     /// The index files, to be synced.
     pub(crate) fn index_files(&self, fs: &dyn Fs) -> Result<Vec<Arc<dyn FsFile>>, LogError> {
         let mut cache = self.cache();
-        cache.write_indexes(self)?;
-        let mut files =
-            vec![cache.offset_index(fs, self)?.file.clone(), cache.time_index(fs, self)?.file.clone()];
+        cache.write_indexes(fs, self)?;
+        let mut files = vec![cache.offset_index_file(fs, self)?.0, cache.time_index_file(fs, self)?.0];
         if self.has_txn_index {
-            files.push(cache.txn_index(fs, self)?.file.clone());
+            files.push(cache.txn_index_file(fs, self)?.0);
         }
         Ok(files)
     }
@@ -200,23 +199,23 @@ impl Segment {
 
     /// Drops handles and caches that were not used since an earlier call at least `idle_ms` ago. Returns whether any
     /// handle is still open.
-    pub(crate) fn close_idle(&mut self, now_ms: i64, idle_ms: i64) -> Result<bool, LogError> {
+    pub(crate) fn close_idle(&mut self, fs: &dyn Fs, now_ms: i64, idle_ms: i64) -> Result<bool, LogError> {
         if std::mem::take(self.touched.get_mut()) {
             self.idle_since_ms = now_ms;
         }
         let unsynced = self.is_unsynced();
         let idle = now_ms.saturating_sub(self.idle_since_ms) >= idle_ms;
         if idle && !unsynced {
-            self.drop_handles()?;
+            self.drop_handles(fs)?;
         }
         let cache = self.cache.get_mut().unwrap_or_else(PoisonError::into_inner);
         Ok(cache.has_handles())
     }
 
     /// Writes what is pending and closes all files.
-    pub(crate) fn drop_handles(&mut self) -> Result<(), LogError> {
+    pub(crate) fn drop_handles(&mut self, fs: &dyn Fs) -> Result<(), LogError> {
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        cache.write_indexes(self)?;
+        cache.write_indexes(fs, self)?;
         cache.log = None;
         cache.offset_index = None;
         cache.time_index = None;

@@ -2,7 +2,7 @@
 
 use ottla_types::{NO_TIMESTAMP, Offset};
 
-use super::cache::Opened;
+use super::cache::Loaded;
 use super::{BatchSpan, Segment};
 use crate::fs::{Fs, OpenMode};
 use crate::log::error::LogError;
@@ -20,16 +20,13 @@ impl Segment {
         let (log_path, txn_path) = (self.path(files::LOG), self.path(files::TXN_INDEX));
         let has_txn_index = self.has_txn_index;
         let mut cache = self.cache();
-        let opened = cache.offset_index(fs, self)?;
-        opened.index.truncate(opened.file.as_ref(), offset).map_err(LogError::io("truncate", &index_path))?;
-        let opened = cache.time_index(fs, self)?;
-        opened.index.truncate(opened.file.as_ref(), offset).map_err(LogError::io("truncate", &time_path))?;
+        let (file, index) = cache.offset_index_file(fs, self)?;
+        index.truncate(file.as_ref(), offset).map_err(LogError::io("truncate", &index_path))?;
+        let (file, index) = cache.time_index_file(fs, self)?;
+        index.truncate(file.as_ref(), offset).map_err(LogError::io("truncate", &time_path))?;
         if has_txn_index {
-            let opened = cache.txn_index(fs, self)?;
-            opened
-                .index
-                .truncate(opened.file.as_ref(), offset)
-                .map_err(LogError::io("truncate", &txn_path))?;
+            let (file, index) = cache.txn_index_file(fs, self)?;
+            index.truncate(file.as_ref(), offset).map_err(LogError::io("truncate", &txn_path))?;
         }
         cache.recent.clear();
         cache.max_timestamp = None;
@@ -55,7 +52,7 @@ impl Segment {
     /// The largest timestamp, from the time index and the batches after its last entry.
     pub(crate) fn read_largest_timestamp(&self, fs: &dyn Fs) -> Result<TimestampOffset, LogError> {
         let mut cache = self.cache();
-        let mut largest = cache.time_index(fs, self)?.index.last();
+        let mut largest = cache.time_index(fs, self)?.last();
         let start = cache.lookup_offset(fs, self, largest.offset)?.position;
         let file = cache.log_file(fs, self)?;
         drop(cache);
@@ -73,21 +70,19 @@ impl Segment {
     pub(crate) fn reset_indexes(&mut self, fs: &dyn Fs) -> Result<(), LogError> {
         let (index_path, time_path) = (self.path(files::INDEX), self.path(files::TIME_INDEX));
         let base = self.base;
-        let index =
-            fs.open(&index_path, OpenMode::CreateOrOpen).map_err(LogError::io("open", &index_path))?;
-        let time = fs.open(&time_path, OpenMode::CreateOrOpen).map_err(LogError::io("open", &time_path))?;
-        let opened = Opened { file: index, index: OffsetIndex::empty(base) };
-        let opened_time = Opened { file: time, index: TimeIndex::empty(base) };
+        for path in [&index_path, &time_path] {
+            fs.open(path, OpenMode::CreateOrOpen).map_err(LogError::io("open", path))?;
+        }
         let mut txn_index = None;
         if self.has_txn_index {
-            let file = self.create_file(fs, files::TXN_INDEX)?;
-            txn_index = Some(Opened { file, index: TxnIndex::default() });
+            self.create_file(fs, files::TXN_INDEX)?;
+            txn_index = Some(Loaded::closed(TxnIndex::default()));
         }
         self.indexes_unsynced = true;
         self.bytes_since_index = 0;
         let cache = self.cache_mut();
-        cache.offset_index = Some(opened);
-        cache.time_index = Some(opened_time);
+        cache.offset_index = Some(Loaded::closed(OffsetIndex::empty(base)));
+        cache.time_index = Some(Loaded::closed(TimeIndex::empty(base)));
         cache.txn_index = txn_index;
         cache.max_timestamp = Some(TimestampOffset { timestamp: NO_TIMESTAMP, offset: base });
         cache.first_batch_timestamp = None;
@@ -112,13 +107,12 @@ impl Segment {
         if !entry_due {
             return Ok(true);
         }
-        if !cache.offset_index(fs, self)?.index.append(OffsetPosition { offset: batch.last_offset, position })
-        {
+        if !cache.offset_index(fs, self)?.append(OffsetPosition { offset: batch.last_offset, position }) {
             return Ok(false);
         }
-        cache.time_index(fs, self)?.index.maybe_append(max);
-        if cache.offset_index(fs, self)?.index.needs_write() {
-            cache.write_indexes(self)?;
+        cache.time_index(fs, self)?.maybe_append(max);
+        if cache.offset_index(fs, self)?.needs_write() {
+            cache.write_indexes(fs, self)?;
         }
         Ok(true)
     }
