@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use arc_swap::ArcSwap;
 use ottla_config::{BrokerConfig, LogSettings, Props};
@@ -95,7 +95,7 @@ impl Broker {
             image: ArcSwap::from_pointee(MetadataImage::default()),
             partitions: RwLock::default(),
             replicas,
-            moves: Moves::default(),
+            moves: Moves::new(values),
             cleaner: LogCleaner::new(values),
             controller,
             groups: Groups::new(&config),
@@ -283,6 +283,29 @@ impl Broker {
         quota: &MutationQuota,
     ) {
         AutoTopics::create(self, names, Some(quota.clone()));
+    }
+}
+
+/// The settings of topics, each resolved once: a pass over thousands of partitions is about few topics.
+pub(crate) struct TopicSettingsOf<'a> {
+    pub(crate) broker: &'a Broker,
+    pub(crate) image: &'a MetadataImage,
+    resolved: Mutex<HashMap<TopicName, Arc<TopicSettings>>>,
+}
+
+impl<'a> TopicSettingsOf<'a> {
+    pub(crate) fn new(broker: &'a Broker, image: &'a MetadataImage) -> Self {
+        Self { broker, image, resolved: Mutex::default() }
+    }
+
+    pub(crate) fn topic(&self, topic: &TopicName) -> Arc<TopicSettings> {
+        let known = self.resolved.lock().unwrap_or_else(PoisonError::into_inner).get(topic).cloned();
+        known.unwrap_or_else(|| {
+            let settings = Arc::new(self.broker.topic_settings(self.image, topic.as_str()));
+            let mut resolved = self.resolved.lock().unwrap_or_else(PoisonError::into_inner);
+            resolved.insert(topic.clone(), Arc::clone(&settings));
+            settings
+        })
     }
 }
 

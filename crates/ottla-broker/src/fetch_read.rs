@@ -10,7 +10,7 @@ use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::fetch_response::{AbortedTransaction, EpochEndOffset};
 use ottla_replica::{ReaderKey, Replica};
 use ottla_storage::fs::FsFile;
-use ottla_storage::log::{AbortedTxn, LogRead, ReadRequest};
+use ottla_storage::log::{AbortedTxn, LogRead, ReadError, ReadRequest};
 use ottla_types::{LeaderEpoch, Offset, Uuid};
 use tokio::sync::Notify;
 
@@ -177,7 +177,8 @@ impl<'a> Reader<'a> {
             // No other broker holds a replica of what this one leads.
             return Answer::failed(ErrorCode::NotLeaderOrFollower);
         }
-        let answer = partition.with(|replica| self.read_replica(replica, spec, max_bytes, min_one_batch));
+        let answer =
+            partition.with(|replica| self.read_replica(&partition, replica, spec, max_bytes, min_one_batch));
         let mut answer = answer.unwrap_or_else(|| Answer::failed(ErrorCode::NotLeaderOrFollower));
         answer.source = (answer.len() > 0).then_some(partition);
         answer
@@ -185,6 +186,7 @@ impl<'a> Reader<'a> {
 
     fn read_replica(
         &self,
+        partition: &Partition,
         replica: &Replica<Waiter>,
         spec: &FetchSpec,
         max_bytes: u32,
@@ -228,7 +230,12 @@ impl<'a> Reader<'a> {
             // Part of a batch is of no use to anyone who may get it whole with the next request (version 3).
             Ok(read) if read.first_batch_incomplete => answer.read = Some(LogRead { slice: None, ..read }),
             Ok(read) => answer.read = Some(read),
-            Err(error) => return Answer::failed(errors::of_read(&error)),
+            Err(error) => {
+                if let ReadError::Log(error) = &error {
+                    partition.note_failed_read(error);
+                }
+                return Answer::failed(errors::of_read(&error));
+            }
         }
         answer
     }

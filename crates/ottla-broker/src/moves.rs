@@ -3,19 +3,24 @@
 //! A move copies the log, batch by batch as a follower does, into a *future* log beside it. When that has caught up it takes the
 //! place of the current one: the replica is taken out for the moment of a few renames, and requests wait for it; those who hold
 //! the names of a directory (flushers) do not, since the renames wait for them. A start finds unfinished moves and goes on with them.
+//!
+//! Each of `num.replica.alter.log.dirs.threads` threads copies one partition at a time; all share one rate, measured as Kafka's
+//! quota of these moves is (`ReplicationQuotaManager`).
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
+use ottla_config::Values;
 use ottla_protocol::ErrorCode;
+use ottla_security::quota::{Rate, Windows};
 use ottla_storage::dir::{Checkpoint, CreateError, LogDir, LogKey, NewLog, PlacedLog};
 use ottla_storage::log::{AppendError, Log, LogError, ReadError, ReadRequest};
 use ottla_types::{LeaderEpoch, Offset};
 use tracing::{error, info, warn};
 
 use crate::broker::Broker;
-use crate::cleaner::throttle::Throttle;
 use crate::clock;
 use crate::partition::{Future, Partition};
 use crate::publisher;
@@ -25,13 +30,17 @@ use crate::random;
 const CHUNK_BYTES: u32 = 1 << 20;
 /// How often the end of a move waits for a moment in which nobody waits for an acknowledgement.
 const PATIENCE: u32 = 100;
+/// The longest pause of a thread that is too fast: the rate may be another one after it.
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// The moves of a broker, and the thread that makes them.
-#[derive(Default)]
+/// The moves of a broker, and the threads that make them.
 pub(crate) struct Moves {
     queue: Mutex<Queue>,
     changed: Condvar,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Bytes that were copied lately.
+    copied: Mutex<Rate>,
+    windows: Windows,
 }
 
 #[derive(Default)]
@@ -39,8 +48,8 @@ struct Queue {
     /// Future logs found at the start, until their partitions are there.
     found: Vec<PlacedLog>,
     moves: VecDeque<Move>,
-    /// Whose move the thread has taken out to work on.
-    at_work: Option<Arc<Partition>>,
+    /// Whose moves the threads have taken out to work on.
+    at_work: Vec<Arc<Partition>>,
     is_closed: bool,
 }
 
@@ -54,11 +63,33 @@ struct Move {
 /// What became of a step.
 enum Step {
     GoOn(Box<Move>),
+    /// It can end at another moment.
+    PutOff(Box<Move>),
     /// It is finished, or has ended otherwise.
     Over,
 }
 
+impl Queue {
+    fn works_on(&self, partition: &Arc<Partition>) -> bool {
+        self.at_work.iter().any(|other| Arc::ptr_eq(other, partition))
+    }
+}
+
 impl Moves {
+    pub(crate) fn new(values: &Values) -> Self {
+        let windows = Windows {
+            samples: values.int("alter.log.dirs.replication.quota.window.num").unsigned_abs(),
+            window_ms: i64::from(values.int("alter.log.dirs.replication.quota.window.size.seconds")) * 1000,
+        };
+        Self {
+            queue: Mutex::default(),
+            changed: Condvar::new(),
+            threads: Mutex::default(),
+            copied: Mutex::default(),
+            windows,
+        }
+    }
+
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -68,7 +99,7 @@ impl Moves {
         self.queue().found.push(future);
     }
 
-    /// Starts the thread, and goes on with the moves that were found.
+    /// Starts the threads, and goes on with the moves that were found.
     pub(crate) fn start(&self, broker: &Arc<Broker>) {
         let found = std::mem::take(&mut self.queue().found);
         for future in found {
@@ -78,13 +109,13 @@ impl Moves {
                 None => warn!("{} has no replica that it could replace", future.log.dir().display()),
             }
         }
-        let working = Arc::clone(broker);
-        let thread = std::thread::Builder::new().name("mover".to_owned());
-        match thread.spawn(move || working.moves.run(&working)) {
-            Ok(thread) => {
-                *self.thread.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
+        for index in 0..threads(broker) {
+            let working = Arc::clone(broker);
+            let thread = std::thread::Builder::new().name(format!("mover-{index}"));
+            match thread.spawn(move || working.moves.run(&working)) {
+                Ok(thread) => self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread),
+                Err(failure) => error!("a thread that moves replicas between directories: {failure}"),
             }
-            Err(failure) => error!("replicas cannot be moved between directories: {failure}"),
         }
     }
 
@@ -134,7 +165,7 @@ impl Moves {
     /// Ends a move without effect, once its present step is done.
     fn cancel(&self, broker: &Broker, partition: &Arc<Partition>) {
         let mut queue = self.queue();
-        while queue.at_work.as_ref().is_some_and(|other| Arc::ptr_eq(other, partition)) {
+        while queue.works_on(partition) {
             queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
         let at = queue.moves.iter().position(|other| Arc::ptr_eq(&other.partition, partition));
@@ -145,16 +176,16 @@ impl Moves {
         }
     }
 
-    /// The thread's body.
+    /// A thread's body.
     fn run(&self, broker: &Arc<Broker>) {
-        let throttle = Throttle::new(f64::MAX);
         while let Some(next) = self.next() {
             let partition = Arc::clone(&next.partition);
-            let step = self.step(broker, next, &throttle);
+            let step = self.step(broker, next);
             let mut queue = self.queue();
-            queue.at_work = None;
+            queue.at_work.retain(|other| !Arc::ptr_eq(other, &partition));
             match step {
-                Step::GoOn(next) => queue.moves.push_back(*next),
+                Step::GoOn(next) => queue.moves.push_front(*next),
+                Step::PutOff(next) => queue.moves.push_back(*next),
                 Step::Over => partition.set_future(None),
             }
             self.changed.notify_all();
@@ -168,14 +199,40 @@ impl Moves {
                 return None;
             }
             if let Some(next) = queue.moves.pop_front() {
-                queue.at_work = Some(Arc::clone(&next.partition));
+                queue.at_work.push(Arc::clone(&next.partition));
                 return Some(next);
             }
             queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    fn step(&self, broker: &Arc<Broker>, mut step: Move, throttle: &Throttle) -> Step {
+    /// Pauses while more was copied than `replica.alter.log.dirs.io.max.bytes.per.second` allows. `false`: the end has come.
+    fn wait_for_quota(&self, broker: &Broker) -> bool {
+        let mut queue = self.queue();
+        while !queue.is_closed {
+            let limit = rate(broker);
+            let mut copied = self.copied.lock().unwrap_or_else(PoisonError::into_inner);
+            let pause_ms = copied.throttle_ms(self.windows, limit, clock::now_ms());
+            drop(copied);
+            if pause_ms == 0 {
+                return true;
+            }
+            let pause = Duration::from_millis(pause_ms.unsigned_abs()).min(LONGEST_PAUSE);
+            (queue, _) = self.changed.wait_timeout(queue, pause).unwrap_or_else(PoisonError::into_inner);
+        }
+        false
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a rate is no count")]
+    fn note_copied(&self, bytes: usize) {
+        let mut copied = self.copied.lock().unwrap_or_else(PoisonError::into_inner);
+        copied.record(self.windows, bytes as f64, clock::now_ms());
+    }
+
+    fn step(&self, broker: &Arc<Broker>, mut step: Move) -> Step {
+        if !self.wait_for_quota(broker) {
+            return Step::GoOn(Box::new(step));
+        }
         match copy(&mut step) {
             Err(failure) => {
                 // Both directories may be the cause; the one that failed says so itself.
@@ -191,31 +248,34 @@ impl Moves {
             }
             Ok(Copied::Bytes(bytes)) => {
                 step.partition.set_future(Some(Future::of(&step.future)));
-                let pause = throttle.note(bytes);
-                if !pause.is_zero() {
-                    let queue = self.queue();
-                    let is_open = |queue: &mut Queue| !queue.is_closed;
-                    drop(self.changed.wait_timeout_while(queue, pause, is_open));
-                }
-                throttle.set_rate_if_changed(rate(broker));
+                self.note_copied(bytes);
                 Step::GoOn(Box::new(step))
             }
             Ok(Copied::All) => finish(broker, step),
         }
     }
 
-    /// Ends the thread; the future logs, to be closed with the others.
+    /// Ends the threads; the future logs, to be closed with the others.
     pub(crate) fn shut_down(&self) -> Vec<PlacedLog> {
         self.queue().is_closed = true;
         self.changed.notify_all();
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if thread.is_some_and(|thread| thread.join().is_err()) {
-            error!("the thread that moves replicas panicked");
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            if thread.join().is_err() {
+                error!("a thread that moves replicas panicked");
+            }
         }
         let mut queue = self.queue();
         let moving = std::mem::take(&mut queue.moves).into_iter().map(|ended| ended.future);
         moving.chain(std::mem::take(&mut queue.found)).collect()
     }
+}
+
+/// `num.replica.alter.log.dirs.threads`; unset, one per log directory.
+fn threads(broker: &Broker) -> usize {
+    let configured = broker.config().values().opt_int("num.replica.alter.log.dirs.threads");
+    let threads = configured.and_then(|threads| usize::try_from(threads).ok());
+    threads.unwrap_or_else(|| broker.replicas.dirs().dirs().len()).max(1)
 }
 
 /// `replica.alter.log.dirs.io.max.bytes.per.second`.
@@ -264,7 +324,12 @@ fn copy(step: &mut Move) -> Result<Copied, CopyError> {
         (read, log.log_end_offset())
     });
     let Some((read, current_end)) = read else { return Ok(Copied::Gone) };
-    let read = read.map_err(|error: ReadError| CopyError::Current(error.to_string()))?;
+    let read = read.map_err(|error: ReadError| {
+        if let ReadError::Log(error) = &error {
+            step.partition.note_failed_read(error);
+        }
+        CopyError::Current(error.to_string())
+    })?;
     let now_ms = clock::now_ms();
     let failed = |error: LogError| CopyError::Future(error.to_string());
     if end > current_end {
@@ -277,7 +342,12 @@ fn copy(step: &mut Move) -> Result<Copied, CopyError> {
         }
         return Ok(Copied::All);
     };
-    let bytes = slice.read().map_err(|error| CopyError::Current(error.to_string()))?;
+    let bytes = slice.read().map_err(|source| {
+        let path = step.partition.dir().path().join(step.partition.id.to_string());
+        let error = LogError::Io { action: "read", path, source };
+        step.partition.note_failed_read(&error);
+        CopyError::Current(error.to_string())
+    })?;
     // What lies below has gone from the current log in the meantime, or never was in this one.
     if read.start.offset > end && future.log_start_offset() == end {
         future.truncate_fully_and_start_at(read.start.offset, None, now_ms).map_err(failed)?;
@@ -306,8 +376,8 @@ fn finish(broker: &Arc<Broker>, mut step: Move) -> Step {
     });
     let Some(replica) = taken else {
         // The flusher is at work, or there is more to copy.
-        std::thread::sleep(std::time::Duration::from_millis(1));
-        return Step::GoOn(Box::new(step));
+        std::thread::sleep(Duration::from_millis(1));
+        return Step::PutOff(Box::new(step));
     };
     let (log, rest) = replica.detach();
     let dir = partition.dir();

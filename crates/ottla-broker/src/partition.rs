@@ -7,7 +7,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwap;
 use ottla_replica::Replica;
 use ottla_storage::dir::{LogDir, PlacedLog};
+use ottla_storage::log::LogError;
 use ottla_types::{Offset, TopicPartition, Uuid};
+use tracing::error;
 
 use crate::flusher::Flusher;
 use crate::metrics::Traffic;
@@ -64,7 +66,7 @@ impl Partition {
         id: TopicPartition,
         topic_id: Uuid,
         place: Place,
-        settings: TopicSettings,
+        settings: Arc<TopicSettings>,
         replica: Replica<Waiter>,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -76,7 +78,7 @@ impl Partition {
             is_away: AtomicBool::new(false),
             returned: Condvar::new(),
             is_closed: AtomicBool::new(false),
-            settings: ArcSwap::from_pointee(settings),
+            settings: ArcSwap::from(settings),
             replica: Mutex::new(Some(replica)),
             is_queued: AtomicBool::new(false),
             seen_end: AtomicI64::new(-1),
@@ -151,9 +153,9 @@ impl Partition {
     }
 
     /// The topic's configuration changed.
-    pub(crate) fn update_settings(self: &Arc<Self>, settings: TopicSettings) {
+    pub(crate) fn update_settings(self: &Arc<Self>, settings: Arc<TopicSettings>) {
         let (log, durability) = (settings.log.clone(), settings.durability);
-        self.settings.store(Arc::new(settings));
+        self.settings.store(settings);
         self.update(|replica| {
             replica.log_mut().update_config(log);
             ((), replica.set_durability(durability))
@@ -197,6 +199,14 @@ impl Partition {
         }
         wake_all(released);
         Some(result)
+    }
+
+    /// A read failed: if the disk refused it, the directory is offline from now on, as after a failed write
+    /// (`LocalLog.maybeHandleIOException`).
+    pub(crate) fn note_failed_read(&self, error: &LogError) {
+        if error.is_of_disk() && self.dir().fail(error) {
+            error!(partition = %self.id, "reading failed: {error}");
+        }
     }
 
     /// Bytes, lag and role of the logs in a directory (DescribeLogDirs).

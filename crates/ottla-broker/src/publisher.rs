@@ -13,7 +13,7 @@ use ottla_storage::dir::Checkpoint;
 use ottla_types::{TopicPartition, Uuid};
 use tracing::{error, info};
 
-use crate::broker::{Broker, props};
+use crate::broker::{Broker, TopicSettingsOf, props};
 use crate::cordoned_dirs;
 use crate::internal_topics::{CONSUMER_OFFSETS, TRANSACTION_STATE};
 use crate::partition::Partition;
@@ -25,9 +25,10 @@ pub(crate) fn publish(broker: &Arc<Broker>, delta: &MetadataDelta) {
     let image = delta.image();
     let changes = delta.changes();
     let local = delta.local_changes(broker.node_id);
+    let settings = TopicSettingsOf::new(broker, image);
     for partition in &local.leaders {
         let is_new = !held(delta.base(), broker, partition);
-        if let Err(failure) = ensure_replica(broker, image, partition, is_new) {
+        if let Err(failure) = ensure_replica(&settings, partition, is_new) {
             error!("cannot create a replica of {}-{}: {failure}", partition.topic, partition.index);
         }
     }
@@ -94,6 +95,7 @@ pub(crate) fn publish_first(broker: &Arc<Broker>, image: &MetadataImage) {
     broker.reload_config(image);
     broker.quotas.apply(image.quotas());
     broker.telemetry.subscribe_all(image);
+    let settings = TopicSettingsOf::new(broker, image);
     let mut led = Vec::new();
     for topic in image.topics().iter() {
         for (index, partition) in topic.partitions.iter() {
@@ -107,7 +109,7 @@ pub(crate) fn publish_first(broker: &Arc<Broker>, image: &MetadataImage) {
                 partition: Arc::clone(partition),
             };
             // Where a directory is offline it may be there, and an empty log elsewhere would be a loss.
-            match ensure_replica(broker, image, &local, false) {
+            match ensure_replica(&settings, &local, false) {
                 Ok(()) => led.push(local),
                 Err(failure) => error!("cannot create a replica of {}-{index}: {failure}", topic.name),
             }
@@ -215,17 +217,17 @@ fn report_directories(broker: &Broker, local: &[LocalPartition]) {
 }
 
 fn ensure_replica(
-    broker: &Broker,
-    image: &MetadataImage,
+    settings: &TopicSettingsOf<'_>,
     local: &LocalPartition,
     is_new: bool,
 ) -> Result<(), ottla_storage::dir::CreateError> {
+    let broker = settings.broker;
     if broker.partition(local.topic_id, local.index).is_some() {
         return Ok(());
     }
     let id = TopicPartition { topic: local.topic.clone(), partition: local.index };
     let dir_id = local.partition.directory(broker.node_id);
-    let partition = broker.replicas.create(broker, image, id, local.topic_id, dir_id, is_new)?;
+    let partition = broker.replicas.create(settings, id, local.topic_id, dir_id, is_new)?;
     broker.add_partition(partition);
     Ok(())
 }
@@ -252,9 +254,10 @@ fn delete(broker: &Broker, local: &LocalPartition) {
 }
 
 fn update_settings(broker: &Arc<Broker>, image: &MetadataImage, is_affected: impl Fn(&str) -> bool) {
+    let settings = TopicSettingsOf::new(broker, image);
     for partition in broker.partitions() {
         if is_affected(&partition.id.topic) {
-            partition.update_settings(broker.topic_settings(image, &partition.id.topic));
+            partition.update_settings(settings.topic(&partition.id.topic));
         }
     }
 }

@@ -15,13 +15,14 @@ use ottla_storage::log::Log;
 use ottla_types::{TopicPartition, Uuid};
 use tracing::{error, info, warn};
 
-use crate::broker::Broker;
+use crate::broker::{Broker, TopicSettingsOf};
 use crate::clock;
 use crate::flusher::Flusher;
 use crate::load_notes;
 use crate::metrics::Latency;
 use crate::partition::{Partition, Place};
 use crate::random;
+use crate::settings::TopicSettings;
 use crate::waiter::{Waiter, wake_all};
 
 /// The log directories with a flusher thread each.
@@ -66,8 +67,9 @@ impl Replicas {
         threads: usize,
     ) -> Result<(), StartError> {
         let mut loads = self.dirs.begin_loading(clock::now_ms())?;
+        let settings = &TopicSettingsOf::new(broker, image);
         for twins in take_twins(&mut loads) {
-            self.load_twins(broker, image, twins)?;
+            self.load_twins(settings, twins)?;
         }
         let failure: Mutex<Option<StartError>> = Mutex::new(None);
         std::thread::scope(|scope| {
@@ -83,7 +85,7 @@ impl Replicas {
                     let (jobs, failure) = (Arc::clone(&jobs), &failure);
                     scope.spawn(move || {
                         while let Some(job) = pop(&jobs) {
-                            if let Err(error) = self.load_one(broker, image, job) {
+                            if let Err(error) = self.load_one(settings, job) {
                                 failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
                                 return;
                             }
@@ -99,14 +101,10 @@ impl Replicas {
     }
 
     /// Opens what is one partition in several directories, of which one remains.
-    fn load_twins(
-        &self,
-        broker: &Broker,
-        image: &MetadataImage,
-        twins: Vec<LoadJob>,
-    ) -> Result<(), StartError> {
+    fn load_twins(&self, settings: &TopicSettingsOf<'_>, twins: Vec<LoadJob>) -> Result<(), StartError> {
+        let TopicSettingsOf { broker, image, .. } = *settings;
         let Some(id) = twins.first().map(|job| job.key().partition.clone()) else { return Ok(()) };
-        let config = broker.topic_settings(image, &id.topic).log;
+        let config = settings.topic(&id.topic).log.clone();
         let open = |job: LoadJob| job.run(config.clone(), random::u64(), clock::now_ms());
         let outcomes = twins.into_iter().map(open).collect();
         let assigned = image.topics().partition_named(&id).and_then(|found| found.directory(broker.node_id));
@@ -119,15 +117,16 @@ impl Replicas {
                 path.display()
             );
         }
-        left.into_iter().try_for_each(|outcome| self.admit(broker, image, outcome))
+        left.into_iter().try_for_each(|outcome| self.admit(settings, outcome))
     }
 
-    fn load_one(&self, broker: &Broker, image: &MetadataImage, job: LoadJob) -> Result<(), StartError> {
-        let config = broker.topic_settings(image, &job.key().partition.topic).log;
-        self.admit(broker, image, job.run(config, random::u64(), clock::now_ms()))
+    fn load_one(&self, settings: &TopicSettingsOf<'_>, job: LoadJob) -> Result<(), StartError> {
+        let config = settings.topic(&job.key().partition.topic).log.clone();
+        self.admit(settings, job.run(config, random::u64(), clock::now_ms()))
     }
 
-    fn admit(&self, broker: &Broker, image: &MetadataImage, outcome: LoadOutcome) -> Result<(), StartError> {
+    fn admit(&self, settings: &TopicSettingsOf<'_>, outcome: LoadOutcome) -> Result<(), StartError> {
+        let TopicSettingsOf { broker, image, .. } = *settings;
         let is_stray =
             |id: &TopicPartition, topic_id| !image.topics().has_replica(id, topic_id, broker.node_id);
         match self.dirs.admit(outcome, &is_stray, random::u128())? {
@@ -137,7 +136,7 @@ impl Replicas {
                     broker.moves.found(*placed);
                 } else {
                     let topic_id = placed.log.topic_id().unwrap_or_default();
-                    let settings = broker.topic_settings(image, &placed.key.partition.topic);
+                    let settings = settings.topic(&placed.key.partition.topic);
                     broker.add_partition(self.partition(*placed, topic_id, settings));
                 }
             }
@@ -152,14 +151,13 @@ impl Replicas {
     /// Creates the log of a new replica.
     pub(crate) fn create(
         &self,
-        broker: &Broker,
-        image: &MetadataImage,
+        settings: &TopicSettingsOf<'_>,
         id: TopicPartition,
         topic_id: Uuid,
         dir_id: Option<Uuid>,
         is_new: bool,
     ) -> Result<Arc<Partition>, CreateError> {
-        let settings = broker.topic_settings(image, &id.topic);
+        let settings = settings.topic(&id.topic);
         let placed = self.dirs.create(&NewLog {
             key: LogKey::current(id),
             topic_id,
@@ -172,12 +170,7 @@ impl Replicas {
         Ok(self.partition(placed, topic_id, settings))
     }
 
-    fn partition(
-        &self,
-        placed: PlacedLog,
-        topic_id: Uuid,
-        settings: crate::settings::TopicSettings,
-    ) -> Arc<Partition> {
+    fn partition(&self, placed: PlacedLog, topic_id: Uuid, settings: Arc<TopicSettings>) -> Arc<Partition> {
         let place = self.place(&placed.dir);
         let replica = Replica::new(placed.log, settings.durability);
         Partition::new(placed.key.partition, topic_id, place, settings, replica)

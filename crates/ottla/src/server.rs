@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use ottla_broker::{LogLevels, Node, Started};
 use ottla_config::{BrokerConfig, Sources, parse_override};
 use ottla_console::{Console, View};
+use ottla_storage::fs::RealFs;
 use prometheus_client::registry::Registry;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -104,6 +105,10 @@ async fn open_console(node: &Node, address: Option<&str>) -> anyhow::Result<Opti
 }
 
 async fn serve(config: BrokerConfig, log_levels: LogLevels) -> ExitCode {
+    // Each log in use holds a file open, each client a socket; shells and services often begin with 1,024.
+    if let Err(error) = RealFs.raise_open_file_limit() {
+        tracing::warn!("the limit of open files stays as it is: {error}");
+    }
     let (failed, mut failure) = mpsc::unbounded_channel();
     let http = config.values().string("ottla.http.listener").map(str::to_owned);
     let node = match Node::start(config, log_levels, move || _ = failed.send(())).await {

@@ -5,7 +5,7 @@
 //! whoever deletes, cuts or moves a log does not wait for its cleaning, which finds out and ends.
 
 mod pool;
-pub(crate) mod throttle;
+mod throttle;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

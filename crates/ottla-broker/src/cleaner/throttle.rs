@@ -1,5 +1,4 @@
-//! How fast the cleaner may read and write (`Throttler`): all its threads share one rate. Moves between directories have
-//! another one.
+//! How fast the cleaner may read and write (`Throttler`): all its threads share one rate.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -29,14 +28,6 @@ impl Throttle {
     pub(crate) fn set_rate(&self, bytes_per_second: f64) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         *state = State { bytes_per_second, since: Instant::now(), bytes: 0.0 };
-    }
-
-    /// Changes the rate, if it is another one.
-    pub(crate) fn set_rate_if_changed(&self, bytes_per_second: f64) {
-        let known = self.state.lock().unwrap_or_else(PoisonError::into_inner).bytes_per_second;
-        if known.total_cmp(&bytes_per_second).is_ne() {
-            self.set_rate(bytes_per_second);
-        }
     }
 
     /// Notes bytes that were read or written; how long to pause for them.

@@ -27,6 +27,8 @@ pub(crate) struct Shard<C: Core> {
     partition: Arc<Partition>,
     config: C::Config,
     perform: Perform<C>,
+    /// Bytes of the log that are read at a time while loading.
+    load_bytes: u32,
     state: Mutex<State<C>>,
     wake: Arc<Notify>,
 }
@@ -103,7 +105,13 @@ impl<K: Clone + Ord> Timers<K> {
 }
 
 impl<C: Core> Shard<C> {
-    pub(crate) fn new(partition: Arc<Partition>, config: C::Config, perform: Perform<C>) -> Arc<Self> {
+    /// `load_bytes` of the log are read at a time while loading.
+    pub(crate) fn new(
+        partition: Arc<Partition>,
+        config: C::Config,
+        load_bytes: u32,
+        perform: Perform<C>,
+    ) -> Arc<Self> {
         let state = State {
             core: C::empty(&config, LeaderEpoch::NONE),
             is_loaded: false,
@@ -113,7 +121,14 @@ impl<C: Core> Shard<C> {
             tasks: Vec::new(),
             is_over: false,
         };
-        Arc::new(Self { partition, config, perform, state: Mutex::new(state), wake: Arc::default() })
+        Arc::new(Self {
+            partition,
+            config,
+            perform,
+            load_bytes,
+            state: Mutex::new(state),
+            wake: Arc::default(),
+        })
     }
 
     /// The partition's index.
@@ -142,7 +157,7 @@ impl<C: Core> Shard<C> {
         let epoch = self.partition.with(|replica| replica.leader_epoch()).flatten();
         // Requests find the core in its loading phase meanwhile and are told so by it.
         let mut core = C::empty(&self.config, epoch.unwrap_or(LeaderEpoch::NONE));
-        let summary = load::replay(&self.partition, &mut core)?;
+        let summary = load::replay(&self.partition, &mut core, self.load_bytes)?;
         let mut state = self.lock();
         if state.is_over {
             return Ok(());
@@ -153,7 +168,10 @@ impl<C: Core> Shard<C> {
         self.carry_out(&mut state, decision, VerificationGuard::default());
         if summary.records > 0 {
             let loaded = state.core.summary();
-            info!(partition = %self.partition.id, "loaded {loaded} from {} records", summary.records);
+            info!(
+                partition = %self.partition.id,
+                "loaded {loaded} from {} records in {} reads", summary.records, summary.reads
+            );
         }
         Ok(())
     }

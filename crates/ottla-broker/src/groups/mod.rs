@@ -38,6 +38,7 @@ pub(crate) type CommittedOffset = (Arc<str>, TopicName, i32, i64);
 #[derive(Debug)]
 pub(crate) struct Groups {
     config: GroupConfig,
+    load_bytes: u32,
     shards: Shards<GroupShard>,
     commits: Commits,
 }
@@ -73,7 +74,8 @@ impl Groups {
             consumer_regex_refresh_interval_ms: values.int("group.consumer.regex.refresh.interval.ms"),
             ..GroupConfig::default()
         };
-        Self { config, shards: Shards::new(CONSUMER_OFFSETS), commits: Commits::default() }
+        let load_bytes = values.int("offsets.load.buffer.size").unsigned_abs();
+        Self { config, load_bytes, shards: Shards::new(CONSUMER_OFFSETS), commits: Commits::default() }
     }
 
     /// This broker leads a partition of `__consumer_offsets` from now on: its shard is loaded in the background.
@@ -87,7 +89,7 @@ impl Groups {
                 shard.call(|core, now_ms| core.regexes_resolved(now_ms, &search.group, &found));
             });
         };
-        self.shards.lead(Shard::new(partition, settings, Box::new(perform)));
+        self.shards.lead(Shard::new(partition, settings, self.load_bytes, Box::new(perform)));
     }
 
     /// This broker leads the partition no more.

@@ -23,6 +23,7 @@ use ottla_types::{LeaderEpoch, Offset};
 
 use crate::broker::Broker;
 use crate::errors;
+use crate::partition::Partition;
 use crate::request::Request;
 use crate::waiter::Waiter;
 
@@ -122,10 +123,17 @@ impl Lookup<'_> {
             return Err(ErrorCode::UnsupportedVersion);
         }
         let partition = self.broker.partition_named(topic, wanted.partition_index)?;
-        partition.with(|replica| self.replica(replica, wanted)).unwrap_or(Err(ErrorCode::NotLeaderOrFollower))
+        partition
+            .with(|replica| self.replica(&partition, replica, wanted))
+            .unwrap_or(Err(ErrorCode::NotLeaderOrFollower))
     }
 
-    fn replica(&self, replica: &Replica<Waiter>, wanted: &ListOffsetsPartition) -> Result<Found, ErrorCode> {
+    fn replica(
+        &self,
+        partition: &Partition,
+        replica: &Replica<Waiter>,
+        wanted: &ListOffsetsPartition,
+    ) -> Result<Found, ErrorCode> {
         let current = replica
             .check_leader(LeaderEpoch(wanted.current_leader_epoch))
             .map_err(|error| errors::of_replica(&error))?;
@@ -147,7 +155,8 @@ impl Lookup<'_> {
                 found => Ok(found.map(|found| (found.offset, found.timestamp, found.leader_epoch))),
             },
             Err(error) => {
-                tracing::error!("looking up an offset by time: {error}");
+                tracing::error!(partition = %partition.id, "looking up an offset by time: {error}");
+                partition.note_failed_read(&error);
                 Err(errors::of_log(&error))
             }
         };

@@ -35,6 +35,7 @@ pub(crate) type Answer = oneshot::Receiver<TransactionResponse>;
 #[derive(Debug)]
 pub(crate) struct Transactions {
     config: TransactionConfig,
+    load_bytes: u32,
     shards: Shards<TransactionShard>,
 }
 
@@ -47,7 +48,8 @@ impl Transactions {
             abort_interval_ms: values.int("transaction.abort.timed.out.transaction.cleanup.interval.ms"),
             expiry_interval_ms: values.int("transaction.remove.expired.transaction.cleanup.interval.ms"),
         };
-        Self { config, shards: Shards::new(TRANSACTION_STATE) }
+        let load_bytes = values.int("transaction.state.log.load.buffer.size").unsigned_abs();
+        Self { config, load_bytes, shards: Shards::new(TRANSACTION_STATE) }
     }
 
     /// This broker leads a partition of `__transaction_state` from now on: its shard is loaded in the background.
@@ -57,6 +59,7 @@ impl Transactions {
         this.shards.lead(Shard::new(
             partition,
             this.config.clone(),
+            this.load_bytes,
             Box::new(move |shard, task| {
                 if let Some(broker) = weak.upgrade() {
                     markers::start(&broker, shard, task);

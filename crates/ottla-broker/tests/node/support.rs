@@ -2,6 +2,7 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use ottla_broker::{LogLevels, Node};
@@ -24,12 +25,20 @@ pub(crate) struct TestNode {
     pub(crate) address: SocketAddr,
     pub(crate) node: Option<Node>,
     pub(crate) runtime: Runtime,
-    _dir: TempDir,
+    pub(crate) dir: TempDir,
+    config: BrokerConfig,
 }
 
 impl TestNode {
     pub(crate) fn start(settings: &[(&str, &str)]) -> Self {
+        Self::start_with_dirs(&["data"], settings)
+    }
+
+    /// With these log directories, of which the first has the metadata.
+    pub(crate) fn start_with_dirs(log_dirs: &[&str], settings: &[(&str, &str)]) -> Self {
         let dir = TempDir::new().expect("a directory");
+        let log_dirs: Vec<String> =
+            log_dirs.iter().map(|name| dir.path().join(name).display().to_string()).collect();
         let sockets = [(); 2].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port"));
         let [broker, controller] = sockets.map(|socket| socket.local_addr().expect("bound").port());
         let text = format!(
@@ -37,7 +46,7 @@ impl TestNode {
              listeners=PLAINTEXT://127.0.0.1:{broker},CONTROLLER://127.0.0.1:{controller}\n\
              controller.quorum.bootstrap.servers=127.0.0.1:{controller}\nlog.dirs={}\n\
              offsets.topic.num.partitions=1\noffsets.topic.replication.factor=1\ngroup.initial.rebalance.delay.ms=0\n",
-            dir.path().join("data").display()
+            log_dirs.join(",")
         );
         let overrides: Vec<_> =
             settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
@@ -45,14 +54,29 @@ impl TestNode {
         let (config, _) = BrokerConfig::load(sources).expect("a valid configuration");
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.expect("a runtime");
-        let node =
-            runtime.block_on(Node::start(config, LogLevels::default(), || {})).expect("the node starts");
+        let node = runtime
+            .block_on(Node::start(config.clone(), LogLevels::default(), || {}))
+            .expect("the node starts");
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, broker));
-        Self { address, node: Some(node), runtime, _dir: dir }
+        Self { address, node: Some(node), runtime, dir, config }
     }
 
     pub(crate) fn client(&self) -> Client {
         Client::connect(self.address).expect("the node listens")
+    }
+
+    /// A log directory's path.
+    pub(crate) fn log_dir(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Starts it again after [`TestNode::stop`], and tells how long that took.
+    pub(crate) fn start_again(&mut self) -> Duration {
+        assert!(self.node.is_none(), "it was stopped");
+        let begin = Instant::now();
+        let node = Node::start(self.config.clone(), LogLevels::default(), || {});
+        self.node = Some(self.runtime.block_on(node).expect("the node starts again"));
+        begin.elapsed()
     }
 
     /// Stops it, and tells how long that took.
@@ -128,25 +152,52 @@ impl Client {
     }
 
     pub(crate) fn produce(&mut self, topic: &str, value: &[u8]) {
-        self.produce_with_key(topic, None, value);
+        self.send_record(topic, [0], None, value);
     }
 
     pub(crate) fn produce_with_key(&mut self, topic: &str, key: Option<&[u8]>, value: &[u8]) {
+        self.send_record(topic, [0], key, value);
+    }
+
+    /// Sends a record to each of these partitions.
+    pub(crate) fn produce_to(
+        &mut self,
+        topic: &str,
+        partitions: impl IntoIterator<Item = i32>,
+        value: &[u8],
+    ) {
+        self.send_record(topic, partitions, None, value);
+    }
+
+    fn send_record(
+        &mut self,
+        topic: &str,
+        partitions: impl IntoIterator<Item = i32>,
+        key: Option<&[u8]>,
+        value: &[u8],
+    ) {
         let mut batch = BatchBuilder::new();
         batch.append(1_700_000_000_000, key, Some(value), &[]).expect("a record");
         let records = batch.build().expect("a batch");
+        let records = bytes::Bytes::from(records);
+        let partitions = partitions.into_iter();
+        let partition_data = partitions
+            .map(|index| PartitionProduceData { index, records: Some(records.clone().into()) })
+            .collect();
         let request = ProduceRequest {
             acks: -1,
             timeout_ms: 30_000,
             topic_data: vec![TopicProduceData {
                 name: topic.to_owned().into(),
-                partition_data: vec![PartitionProduceData { index: 0, records: Some(records.into()) }],
+                partition_data,
                 ..TopicProduceData::default()
             }],
             ..ProduceRequest::default()
         };
         let answer = self.ask(11, &request).expect("an answer");
-        assert_eq!(answer.responses[0].partition_responses[0].error_code, 0, "{answer:?}");
+        for response in &answer.responses[0].partition_responses {
+            assert_eq!(response.error_code, 0, "{response:?}");
+        }
     }
 
     /// Changes the broker's configuration.

@@ -97,8 +97,8 @@ area! { Broker "Groups and offsets"
         "Longest text that may be committed with an offset.";
     "offsets.commit.timeout.ms": Int "5000", AtLeast(1), High, ReadOnly, Yes,
         "How long a commit may wait for the replicas of the offsets topic.";
-    "offsets.load.buffer.size": Int "5242880", AtLeast(1), High, ReadOnly, Later,
-        "Bytes read at a time when a coordinator loads its partition.";
+    "offsets.load.buffer.size": Int "5242880", AtLeast(1), High, ReadOnly, Yes,
+        "Bytes read at a time when a coordinator loads its partition; a larger batch is read whole.";
     "offsets.retention.check.interval.ms": Long "600000", AtLeast(1), High, ReadOnly, Yes,
         "How often committed offsets are looked at for expiry.";
     "offsets.retention.minutes": Int "10080", AtLeast(1), High, ReadOnly, Yes,

@@ -3,9 +3,9 @@
 use super::area;
 
 area! { Broker "Quotas and metrics"
-    "alter.log.dirs.replication.quota.window.num": Int "11", AtLeast(1), Low, ReadOnly, Later,
+    "alter.log.dirs.replication.quota.window.num": Int "11", AtLeast(1), Low, ReadOnly, Yes,
         "Windows over which moving replicas between log directories is measured.";
-    "alter.log.dirs.replication.quota.window.size.seconds": Int "1", AtLeast(1), Low, ReadOnly, Later,
+    "alter.log.dirs.replication.quota.window.size.seconds": Int "1", AtLeast(1), Low, ReadOnly, Yes,
         "Length of one such window.";
     "client.quota.callback.class": Class null, Any, Low, ReadOnly, Nothing,
         "Java class that decides client quotas. Java plug-ins cannot be loaded here.";
@@ -14,13 +14,13 @@ area! { Broker "Quotas and metrics"
     "controller.quota.window.size.seconds": Int "1", AtLeast(1), Low, ReadOnly, Yes,
         "Length of one such window.";
     "follower.replication.throttled.rate": Long "9223372036854775807", AtLeast(0), Medium, DynamicOnly, Later,
-        "Bytes per second that throttled replicas of this broker fetch as followers.";
+        "Bytes per second that throttled replicas of this broker fetch as followers. A single node is never a follower: kept, and without effect until there are more.";
     "kafka.metrics.polling.interval.secs": Int "10", AtLeast(1), Low, ReadOnly, Nothing,
         "Poll interval of Java metrics reporters.";
     "kafka.metrics.reporters": List "", UniqueList, Low, ReadOnly, Nothing,
         "Java metrics reporters. Metrics here have their own endpoint.";
     "leader.replication.throttled.rate": Long "9223372036854775807", AtLeast(0), Medium, DynamicOnly, Later,
-        "Bytes per second that this broker sends to throttled replicas as leader.";
+        "Bytes per second that this broker sends to throttled replicas as leader. A single node has no followers: kept, and without effect until there are more.";
     "metric.reporters": List "org.apache.kafka.common.metrics.JmxReporter", UniqueList, Low, ClusterWide, Nothing,
         "Java metrics reporters. Metrics here have their own endpoint.";
     "metrics.num.samples": Int "2", AtLeast(1), Low, ReadOnly, Later,

@@ -15,8 +15,8 @@ area! { Broker "Replication"
         "Listener for traffic between brokers; unset, the one named like `security.inter.broker.protocol`.";
     "leader.imbalance.check.interval.seconds": Long "300", AtLeast(1), High, ReadOnly, Yes,
         "How often the controller looks for partitions not led by their preferred replica.";
-    "num.replica.alter.log.dirs.threads": Int null, Any, High, ReadOnly, Later,
-        "Threads that move replicas between log directories; unset, one per directory.";
+    "num.replica.alter.log.dirs.threads": Int null, Any, High, ReadOnly, Yes,
+        "Threads that move replicas between log directories, each one replica at a time; unset, one per directory.";
     "num.replica.fetchers": Int "1", AtLeast(1), High, ClusterWide, Later,
         "Fetchers per leader from which this broker replicates.";
     "replica.fetch.backoff.ms": Int "1000", AtLeast(0), Medium, ReadOnly, Later,

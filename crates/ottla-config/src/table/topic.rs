@@ -26,13 +26,13 @@ area! { Topic "Topics"
     "flush.ms": Long "9223372036854775807", AtLeast(0), Medium, Always, Yes,
         "Sync the log to disk when its oldest unsynced record has this age.";
     "follower.replication.throttled.replicas": List "", ThrottledReplicas, Medium, Always, Later,
-        "Replicas that obey the follower replication quota: `partition:broker` pairs, or `*` for all.";
+        "Replicas that obey the follower replication quota: `partition:broker` pairs, or `*` for all. Without effect on a single node.";
     "index.interval.bytes": Int "4096", AtLeast(0), Medium, Always, Yes,
         "Bytes appended between two entries of the offset index and time index.";
     "internal.segment.bytes" [internal]: Int null, Any, Medium, Always, Yes,
         "Segment size without the lower bound of `segment.bytes`, for tests.";
     "leader.replication.throttled.replicas": List "", ThrottledReplicas, Medium, Always, Later,
-        "Replicas that obey the leader replication quota: `partition:broker` pairs, or `*` for all.";
+        "Replicas that obey the leader replication quota: `partition:broker` pairs, or `*` for all. Without effect on a single node.";
     "local.retention.bytes": Long "-2", AtLeast(-2), Medium, Always, Later,
         "Bytes of a tiered partition kept on local disk; -2 follows `retention.bytes`, -1 is no limit.";
     "local.retention.ms": Long "-2", AtLeast(-2), Medium, Always, Later,

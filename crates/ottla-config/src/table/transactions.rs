@@ -19,8 +19,8 @@ area! { Broker "Transactions and producers"
         "Check with the coordinator that a partition belongs to the transaction before writing.";
     "transaction.remove.expired.transaction.cleanup.interval.ms": Int "3600000", AtLeast(1), Low, ReadOnly, Yes,
         "How often the coordinator looks for transactional ids to forget.";
-    "transaction.state.log.load.buffer.size": Int "5242880", AtLeast(1), High, ReadOnly, Later,
-        "Bytes read at a time when a transaction coordinator loads its partition.";
+    "transaction.state.log.load.buffer.size": Int "5242880", AtLeast(1), High, ReadOnly, Yes,
+        "Bytes read at a time when a transaction coordinator loads its partition; a larger batch is read whole.";
     "transaction.state.log.min.isr": Int "2", AtLeast(1), High, ReadOnly, Yes,
         "`min.insync.replicas` of the transaction topic.";
     "transaction.state.log.num.partitions": Int "50", AtLeast(1), High, ReadOnly, Yes,
