@@ -45,6 +45,9 @@ pub(crate) struct Options {
     /// Repetitions of each measurement; 3, or 1 with --quick
     #[arg(long)]
     repetitions: Option<usize>,
+    /// Measure this binary instead of building one
+    #[arg(long, value_name = "PATH")]
+    binary: Option<PathBuf>,
     /// Keep the results, but do not write docs/benchmarks.md
     #[arg(long)]
     dry_run: bool,
@@ -79,8 +82,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     let (Some(kafka), Some(tools)) = (setup::kafka_jars(&context)?, setup::tools_jars(&context)?) else {
         bail!("the comparison needs java and mvn");
     };
-    run_command(context.cargo().args(["build", "--release", "--package", "ottla"]))?;
-    let binary = context.target.join("release/ottla");
+    let binary = ottla(&context, options)?;
     let kit = Kit {
         tools: Tools::new(&tools),
         load: Load::build(&context)?,
@@ -116,6 +118,15 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     Ok(())
 }
 
+/// The binary to measure.
+fn ottla(context: &Context, options: &Options) -> Result<PathBuf> {
+    if let Some(binary) = &options.binary {
+        return Ok(binary.clone());
+    }
+    run_command(context.cargo().args(["build", "--release", "--package", "ottla"]))?;
+    Ok(context.target.join("release/ottla"))
+}
+
 fn list() -> String {
     let line = |s: &Scenario| {
         let quick = if s.is_quick { "quick" } else { "" };
@@ -142,11 +153,15 @@ fn setting(root: &Path, options: &Options, kit: &Kit) -> Result<Setting> {
     if options.quick {
         command.push_str(" --quick");
     }
+    let ottla = match &options.binary {
+        Some(binary) => format!("ottla at {}", binary.display()),
+        None => format!("ottla {} ({})", env!("CARGO_PKG_VERSION"), machine::commit(root)),
+    };
     Ok(Setting {
         command,
         machine: machine::describe()?,
         versions: vec![
-            format!("ottla {} ({})", env!("CARGO_PKG_VERSION"), machine::commit(root)),
+            ottla,
             system::KAFKA.to_owned(),
             format!("Kafka's tools {}", setup::KAFKA_TOOLS.rsplit(':').next().unwrap_or_default()),
             format!("librdkafka {}", kit.load.version()?),

@@ -71,7 +71,8 @@ fn restarts(trial: &mut Trial<'_>, partitions: u64) -> Result<()> {
     sleep(Duration::from_secs(2));
     trial.record(&case, measure::RESIDENT, server.resident_mib()?);
     trial.step(&format!("{case}, clean restart"));
-    server.restart()?;
+    let stopped = server.restart()?;
+    trial.record(&case, "orderly stop, ms", millis(stopped));
     trial.record(&case, CLEAN, millis(server.ready));
     let records = if partitions == 1 { trial.sized(1_000_000, 250_000) } else { 50_000 };
     produce(trial, &server, records)?;
