@@ -16,7 +16,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 
 use crate::server::{Release, Shape, Site};
-use crate::work::Turn;
+use crate::work::{Turn, decided};
 
 /// Where the jars are; `None`, said loudly, when they are not there.
 fn jars(test: &str) -> Option<PathBuf> {
@@ -58,6 +58,31 @@ fn kafka_4_4_goes_on_with_a_directory_that_ottla_made() {
     turn.run_kafka(Release::V4_4).works().stops();
     turn.run_ottla().works().stops();
     turn.finish();
+}
+
+/// A commit and an abort that were decided, but not carried out: each of the two completes what the other has left.
+#[test]
+fn completes_transactions_whose_end_was_decided_with_kafka_4_4() {
+    let Some(jars) = jars("completes_transactions_whose_end_was_decided_with_kafka_4_4") else { return };
+    for ottla_decides in [true, false] {
+        let site = Site::new(jars.clone(), Shape { dirs: 1, static_voters: false });
+        let start = |ottla: bool, turn: usize| {
+            if ottla { site.start_ottla(turn) } else { site.start_kafka(Release::V4_4, turn) }
+        };
+        site.format_by_ottla();
+        let mut server = start(ottla_decides, 1);
+        decided::begin(&mut site.peer());
+        server.stop();
+        decided::decide(&site);
+        let mut server = start(!ottla_decides, 2);
+        decided::are_ended(&mut site.peer());
+        server.stop();
+        // It is the end for who began, too.
+        let mut server = start(ottla_decides, 3);
+        decided::are_ended(&mut site.peer());
+        decided::go_on(&mut site.peer());
+        server.stop();
+    }
 }
 
 /// The features of an older release stay as they are, and that release opens its directory again.

@@ -28,6 +28,7 @@ use crate::view::{COMPACTED, View};
 
 mod cleaning;
 mod consumers;
+pub(crate) mod decided;
 mod groups;
 mod open;
 mod transactions;

@@ -24,16 +24,18 @@ const TAKEN: &str = "open, taken over";
 const GROUP: &str = "offsets in transactions";
 
 /// A topic for each, so that one does not hold back the others' readers.
-fn topic_of(id: &str) -> &'static str {
+pub(super) fn topic_of(id: &str) -> &'static str {
     match id {
         FIRST => "open-first",
         SECOND => "open-second",
+        "decided, to commit" => "decided-commit",
+        "decided, to abort" => "decided-abort",
         _ => "open-taken",
     }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Producer {
+pub(super) struct Producer {
     id: i64,
     epoch: i16,
     /// The next sequence.
@@ -129,7 +131,7 @@ impl Open {
     }
 
     /// Error and offset. `second`: the append itself adds the partition to the transaction.
-    fn append(
+    pub(super) fn append(
         peer: &mut Peer,
         id: &'static str,
         producer: Producer,
@@ -146,7 +148,7 @@ impl Open {
 }
 
 /// The id's producer, after what was open has ended.
-fn init(peer: &mut Peer, id: &'static str) -> Producer {
+pub(super) fn init(peer: &mut Peer, id: &'static str) -> Producer {
     let request = InitProducerIdRequest {
         transactional_id: Some(id.into()),
         // The longest: on a busy machine too it does not end by itself.
@@ -159,7 +161,7 @@ fn init(peer: &mut Peer, id: &'static str) -> Producer {
     Producer { id: given.producer_id, epoch: given.producer_epoch, next: 0 }
 }
 
-fn add(peer: &mut Peer, id: &'static str, producer: Producer) {
+pub(super) fn add(peer: &mut Peer, id: &'static str, producer: Producer) {
     let topics = vec![AddPartitionsToTxnTopic { name: topic_of(id).into(), partitions: vec![0] }];
     let request = AddPartitionsToTxnRequest {
         v3_and_below_transactional_id: id.into(),
