@@ -9,7 +9,7 @@ use super::super::clients::librdkafka::{Rate, Read, Running};
 use super::super::system::Compared;
 use super::super::trial::{Trial, sound};
 use super::latency::at_rate;
-use super::saturation::{flood, settle};
+use super::saturation::{fill, flood, settle};
 use super::{Scenario, measure};
 
 /// Many consumers.
@@ -73,8 +73,8 @@ fn cold(trial: &mut Trial<'_>) -> Result<()> {
     for topic in ["cold", "hot"] {
         trial.topic(&server, topic, 12)?;
     }
-    trial.step("cold data");
-    let cold = flood(trial, &server, "cold", trial.sized(10.0, 2.0))?;
+    let records = trial.sized(1_500_000, 200_000);
+    fill(trial, &server, "cold", records)?;
     settle(trial);
     let bytes = server.make_cold("cold")?;
     let case = "cold reader beside a producer";
@@ -83,12 +83,12 @@ fn cold(trial: &mut Trial<'_>) -> Result<()> {
     let ((sent, read), cpu_s) = server.metered(|| {
         let producer: Running<Rate> = at_rate(trial, &server, "hot", 20_000.0, seconds)?;
         std::thread::sleep(Duration::from_secs(1));
-        let words = format!("read --topic cold --records {} --seconds 120", cold.acked);
+        let words = format!("read --topic cold --records {records} --seconds 120");
         let read: Read = trial.kit.load.run(&server.bootstrap, &words)?;
         Ok((producer.wait()?, read))
     })?;
     sound(&sent)?;
-    ensure!(read.records == cold.acked, "{} of {} cold records were read", read.records, cold.acked);
+    ensure!(read.records == records, "{} of {records} cold records were read", read.records);
     trial.record(case, "cold data, MB", bytes as f64 / 1e6);
     trial.record(case, "cold data read, MB/s", read.bytes as f64 / 1e6 / read.seconds);
     let moved_gb = (read.bytes + sent.acked * RECORD_BYTES) as f64 / 1e9;

@@ -9,7 +9,7 @@ use super::super::clients::librdkafka::{Flood, Rate, Read};
 use super::super::server::Server;
 use super::super::system::Compared;
 use super::super::trial::{Trial, sound};
-use super::saturation::{flood, settle};
+use super::saturation::{fill, settle};
 use super::{Scenario, measure};
 
 /// Latency at fixed rates.
@@ -90,8 +90,7 @@ fn fairness(trial: &mut Trial<'_>) -> Result<()> {
     for topic in ["cold", "other", "latency"] {
         trial.topic(&server, topic, 12)?;
     }
-    trial.step("cold data");
-    flood(trial, &server, "cold", trial.sized(8.0, 2.0))?;
+    fill(trial, &server, "cold", trial.sized(1_500_000, 200_000))?;
     settle(trial);
     let seconds = trial.sized(15.0, 4.0);
     trial.step("alone");

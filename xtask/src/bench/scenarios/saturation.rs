@@ -64,6 +64,15 @@ pub(super) fn flood(trial: &Trial<'_>, server: &Server, topic: &str, seconds: f6
     Ok(sent)
 }
 
+/// Sends so many 1 KiB records, about 10 ms into one partition, then into another.
+pub(super) fn fill(trial: &Trial<'_>, server: &Server, topic: &str, records: u64) -> Result<()> {
+    trial.step(&format!("{records} records"));
+    let words = format!("flood --topic {topic} --size {RECORD_BYTES} --seconds 120 --records {records}");
+    let sent: Flood = trial.kit.load.run(&server.bootstrap, &words)?;
+    ensure!(sent.acked == records && sent.failed == 0, "{} of {records} records arrived", sent.acked);
+    Ok(())
+}
+
 /// Waits until the disk has what was written so far, so that one measurement does not pay for another.
 pub(super) fn settle(trial: &Trial<'_>) {
     trial.step("writing back");

@@ -3,11 +3,9 @@
 use std::thread::sleep;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 
-use super::super::clients::librdkafka::Flood;
 use super::super::clients::{RECORD_BYTES, gigabytes};
-use super::super::server::Server;
 use super::super::system::Compared;
 use super::super::trial::Trial;
 use super::{Scenario, measure, saturation};
@@ -67,7 +65,7 @@ fn restarts(trial: &mut Trial<'_>, partitions: u64) -> Result<()> {
     let mut server = trial.server()?;
     let seconds = trial.topic(&server, "many", partitions)?;
     trial.record(&case, "created, s", seconds);
-    produce(trial, &server, 50_000)?;
+    saturation::fill(trial, &server, "many", 50_000)?;
     sleep(Duration::from_secs(2));
     trial.record(&case, measure::RESIDENT, server.resident_mib()?);
     trial.step(&format!("{case}, clean restart"));
@@ -75,20 +73,11 @@ fn restarts(trial: &mut Trial<'_>, partitions: u64) -> Result<()> {
     trial.record(&case, "orderly stop, ms", millis(stopped));
     trial.record(&case, CLEAN, millis(server.ready));
     let records = if partitions == 1 { trial.sized(1_000_000, 250_000) } else { 50_000 };
-    produce(trial, &server, records)?;
+    saturation::fill(trial, &server, "many", records)?;
     trial.step(&format!("{case}, crash restart"));
     server.crash_and_restart()?;
     trial.record(&case, CRASH, millis(server.ready));
     trial.record(&case, RECOVERED, gigabytes(records, RECORD_BYTES) * 1e3);
     trial.record(&case, "resident after the crash restart, MiB", server.resident_mib()?);
     server.stop()
-}
-
-/// Sends records to all partitions in turn, batches of 10 ms in each.
-fn produce(trial: &Trial<'_>, server: &Server, records: u64) -> Result<()> {
-    trial.step(&format!("{records} records"));
-    let words = format!("flood --topic many --size {RECORD_BYTES} --seconds 60 --records {records}");
-    let sent: Flood = trial.kit.load.run(&server.bootstrap, &words)?;
-    ensure!(sent.acked == records && sent.failed == 0, "{} of {records} records arrived", sent.acked);
-    Ok(())
 }
