@@ -170,8 +170,12 @@ pub(crate) fn commits(args: &CommitArgs) -> Result<Commits> {
         let consumer: BaseConsumer = args.target.config(own)?.create()?;
         let mut offsets = TopicPartitionList::new();
         offsets.add_partition_offset(&args.topic, 0, Offset::Offset(1))?;
-        // The first finds the coordinator.
-        consumer.commit(&offsets, CommitMode::Sync)?;
+        // The first finds the coordinator, which may only be on its way: a new server makes its offsets topic now.
+        let asked = Instant::now();
+        while let Err(error) = consumer.commit(&offsets, CommitMode::Sync) {
+            ensure!(asked.elapsed() < LIMIT, "no first commit: {error}");
+            thread::sleep(Duration::from_millis(100));
+        }
         let mut latencies = histogram()?;
         let start = Instant::now();
         let mut offset = 1;
