@@ -40,6 +40,8 @@ pub(crate) struct Answer {
     /// The partition was not known when the request came.
     pub(crate) is_unknown: bool,
     read: Option<LogRead>,
+    /// Base of the segment in which what may be read ends; `None` when it ends where the fetch begins.
+    end_segment: Option<Offset>,
     /// Where records came from; `None` when there are none.
     source: Option<Arc<Partition>>,
 }
@@ -67,6 +69,7 @@ impl Answer {
             diverging: None,
             is_unknown: false,
             read: None,
+            end_segment: None,
             source: None,
         }
     }
@@ -92,6 +95,17 @@ impl Answer {
     /// (`DelayedFetch.tryComplete` looks at the end of the log only).
     pub(crate) fn ends_wait(&self) -> bool {
         self.is_urgent() && self.error != ErrorCode::OffsetOutOfRange
+    }
+
+    /// Base of the segment in which the fetch begins.
+    pub(crate) fn segment(&self) -> Option<Offset> {
+        self.read.as_ref().map(|read| read.start.segment_base)
+    }
+
+    /// Whether the log goes on in a later segment than the one in which the fetch began. Then there is nothing to wait for:
+    /// a read ends with its segment (`DelayedFetch.tryComplete`).
+    pub(crate) fn has_later_segment(&self, begun: Option<Offset>) -> bool {
+        self.end_segment.zip(begun).is_some_and(|(end, begun)| begun < end)
     }
 
     pub(crate) fn facts(&self) -> AnswerFacts {
@@ -204,6 +218,7 @@ impl<'a> Reader<'a> {
             diverging: None,
             is_unknown: false,
             read: None,
+            end_segment: None,
             source: None,
         };
         if spec.last_fetched_epoch >= 0 {
@@ -226,6 +241,9 @@ impl<'a> Reader<'a> {
             upper_bound,
             aborted_transactions: self.limits.read_committed,
         };
+        if upper_bound != request.offset {
+            answer.end_segment = log.segment_of(upper_bound);
+        }
         match log.read(request) {
             // Part of a batch is of no use to anyone who may get it whole with the next request (version 3).
             Ok(read) if read.first_batch_incomplete => answer.read = Some(LogRead { slice: None, ..read }),

@@ -38,8 +38,8 @@ type Places = BTreeSet<(TopicName, i32)>;
 enum Found {
     /// A code for each partition.
     Each(Vec<((TopicName, i32), ErrorCode)>),
-    /// The same for all, now or when the coordinator answers.
-    All(Places, Result<Answer, ErrorCode>),
+    /// The same for all, when the coordinator answers; as they were asked for, one that was named twice too.
+    All(Vec<(TopicName, i32)>, Result<Answer, ErrorCode>),
 }
 
 pub(crate) fn handle(broker: &Arc<Broker>, request: Request) -> Outcome {
@@ -100,7 +100,8 @@ pub(crate) fn handle(broker: &Arc<Broker>, request: Request) -> Outcome {
 }
 
 fn find(broker: &Broker, transaction: &AddPartitionsToTxnTransaction<'_>, version: i16) -> Found {
-    let places = places(&transaction.topics);
+    let named = named(&transaction.topics);
+    let places: Places = named.iter().cloned().collect();
     let image = broker.image();
     let exists = |(topic, index): &(TopicName, i32)| {
         image.topics().by_name(topic).is_some_and(|topic| topic.partitions.contains_key(index))
@@ -123,10 +124,10 @@ fn find(broker: &Broker, transaction: &AddPartitionsToTxnTransaction<'_>, versio
     if !transaction.verify_only {
         let client_version = if version >= BATCHED { EPOCH_BUMP } else { 0 };
         let answer = broker.transactions.add_partitions(broker, id, producer, &places, client_version);
-        return Found::All(places, answer);
+        return Found::All(named, answer);
     }
     if id.is_empty() {
-        return Found::All(places, Err(ErrorCode::InvalidRequest));
+        return Found::Each(places.into_iter().map(|place| (place, ErrorCode::InvalidRequest)).collect());
     }
     let told = broker.transactions.look(broker, id, |core| {
         let told = core.verify_partitions(id, producer, &places)?;
@@ -134,11 +135,11 @@ fn find(broker: &Broker, transaction: &AddPartitionsToTxnTransaction<'_>, versio
     });
     match told.and_then(|told| told) {
         Ok(codes) => Found::Each(codes),
-        Err(code) => Found::All(places, Err(code)),
+        Err(code) => Found::Each(places.into_iter().map(|place| (place, code)).collect()),
     }
 }
 
-fn places(topics: &[AddPartitionsToTxnTopic<'_>]) -> Places {
+fn named(topics: &[AddPartitionsToTxnTopic<'_>]) -> Vec<(TopicName, i32)> {
     let of_topic = |topic: &AddPartitionsToTxnTopic<'_>| {
         let name = TopicName::new(&topic.name);
         topic.partitions.iter().map(move |index| (name.clone(), *index)).collect::<Vec<_>>()

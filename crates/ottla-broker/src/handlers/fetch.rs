@@ -21,7 +21,7 @@ use ottla_protocol::messages::fetch_response::{
 };
 use ottla_protocol::messages::{FetchRequest, FetchResponse};
 use ottla_protocol::wire::RecordData;
-use ottla_types::Uuid;
+use ottla_types::{Offset, Uuid};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -67,7 +67,8 @@ pub(crate) fn handle(broker: &Arc<Broker>, mut request: Request) -> Outcome {
     };
     let reader = Reader::new(broker, wanted.limits);
     let answers = reader.read(wanted.context.partitions());
-    if is_enough(&answers, &wanted, Answer::is_urgent) {
+    let begun: Vec<_> = answers.iter().map(Answer::segment).collect();
+    if is_enough(&answers, &begun, &wanted, Answer::is_urgent) {
         return respond(broker, &request, &wanted, answers);
     }
     request.drop_body();
@@ -80,7 +81,7 @@ pub(crate) fn handle(broker: &Arc<Broker>, mut request: Request) -> Outcome {
             // Parked before it reads, so that nothing can come unnoticed in between.
             let parked = Parked::park(&broker, wanted.context.partitions(), &notify);
             let answers = reader.read(wanted.context.partitions());
-            if is_enough(&answers, &wanted, Answer::ends_wait) {
+            if is_enough(&answers, &begun, &wanted, Answer::ends_wait) {
                 return respond(&broker, &request, &wanted, answers);
             }
             if tokio::time::timeout_at(deadline, notify.notified()).await.is_err() {
@@ -150,11 +151,18 @@ fn replica_id(message: &FetchRequest<'_>, version: i16) -> i32 {
     if version >= 15 { message.replica_state.replica_id } else { message.replica_id }
 }
 
-/// Whether a response need not wait: it has bytes enough, something to tell, or no reason to wait for.
-fn is_enough(answers: &[Answer], wanted: &Wanted, is_urgent: fn(&Answer) -> bool) -> bool {
+/// Whether a response need not wait: it has bytes enough, something to tell, or no reason to wait for. `begun` are the segments
+/// in which its partitions began when it came.
+fn is_enough(
+    answers: &[Answer],
+    begun: &[Option<Offset>],
+    wanted: &Wanted,
+    is_urgent: fn(&Answer) -> bool,
+) -> bool {
     wanted.max_wait.is_zero()
         || answers.is_empty()
         || answers.iter().any(is_urgent)
+        || answers.iter().zip(begun).any(|(answer, begun)| answer.has_later_segment(*begun))
         || answers.iter().map(|answer| u64::from(answer.len())).sum::<u64>() >= wanted.min_bytes
 }
 

@@ -49,7 +49,9 @@ pub(crate) fn handle(broker: &Arc<Broker>, request: Request) -> Outcome {
             if version >= 10 {
                 name_by_id(&broker.image(), &mut group);
             }
-            group.topics.extend(unknown);
+            if group.error_code == 0 {
+                group.topics.extend(unknown);
+            }
             groups.push(group);
         }
         request.reply(&offset_fetch_response(groups, version))

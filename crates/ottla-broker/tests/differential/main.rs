@@ -28,7 +28,7 @@ mod written;
 
 use std::net::SocketAddr;
 
-use ottla_protocol::messages::InitProducerIdRequest;
+use ottla_protocol::messages::{FindCoordinatorRequest, InitProducerIdRequest};
 use servers::{Kafka, Own};
 
 /// What both servers are configured with beside the oracle's settings.
@@ -57,6 +57,14 @@ fn answers_sequences_as_kafka_does() {
     for address in [servers.ours, servers.theirs] {
         let mut peer = client::Peer::new(address);
         requests::settle(&mut peer);
+        let coordinator = FindCoordinatorRequest {
+            coordinator_keys: vec!["any".into()],
+            key_type: 1,
+            ..FindCoordinatorRequest::default()
+        };
+        peer.wait_for(4, &coordinator, |answer| {
+            answer.coordinators.iter().all(|found| found.error_code == 0)
+        });
         // The producer id 0 stands for itself in the comparison, so no sequence may get it.
         let request = InitProducerIdRequest { transactional_id: None, ..InitProducerIdRequest::default() };
         peer.wait_for(5, &request, |answer| answer.error_code == 0 && answer.producer_id > 0);

@@ -4,7 +4,7 @@
 #[path = "../oracle/requests.rs"]
 mod shared;
 
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use ottla_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use ottla_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
@@ -46,9 +46,12 @@ pub(crate) fn describe<'a>(kind: i8, name: &'a str, keys: Option<&[&'a str]>) ->
 /// Kafka's controller answers before its broker has seen a change. Its broker takes changes one image after another: once it
 /// shows a later change, and then one later still, everything up to the first has been made real.
 pub(crate) fn barrier(peer: &mut Peer) {
-    static COUNT: AtomicI32 = AtomicI32::new(0);
-    let name = format!("barrier-{}", COUNT.fetch_add(1, Ordering::Relaxed));
-    for interval in ["1000", "2000"] {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let thread = format!("{:?}", std::thread::current().id());
+    let name = format!("barrier-{}", thread.replace(|c: char| !c.is_ascii_digit(), ""));
+    for _ in 0..2 {
+        // A value that was never set before, of as few keys as there are threads.
+        let interval = &*(1000 + COUNT.fetch_add(1, Ordering::Relaxed)).to_string();
         let set = alter(CLIENT_METRICS, &name, &[("interval.ms", SET, Some(interval))]);
         let answer = peer.ask(1, &set).expect("an answer");
         assert_eq!(answer.responses[0].error_code, 0, "{answer:?}");

@@ -1,11 +1,13 @@
 //! What transactions leave in partitions: Produce, Fetch and ListOffsets of committed records, DescribeProducers,
 //! WriteTxnMarkers.
 
+use ottla_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use ottla_protocol::messages::describe_producers_request::TopicRequest;
 use ottla_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use ottla_protocol::messages::write_txn_markers_request::{WritableTxnMarker, WritableTxnMarkerTopic};
 use ottla_protocol::messages::{
-    DescribeProducersRequest, FetchRequest, ListOffsetsRequest, ProduceRequest, WriteTxnMarkersRequest,
+    DeleteRecordsRequest, DescribeProducersRequest, FetchRequest, ListOffsetsRequest, ProduceRequest,
+    WriteTxnMarkersRequest,
 };
 use ottla_record::BatchBuilder;
 use ottla_types::{ProducerEpoch, ProducerId, Sequence, Uuid};
@@ -19,6 +21,7 @@ pub(crate) fn script(peer: &mut Peer) {
     read_committed(peer);
     describe_producers(peer);
     markers(peer);
+    marker_behind_deleted_records(peer);
 }
 
 fn records(producer: Known, sequence: i32, count: usize) -> Vec<u8> {
@@ -259,6 +262,27 @@ fn markers(peer: &mut Peer) {
             ),
         ] {
             peer.call(version, case, &WriteTxnMarkersRequest { markers });
+        }
+    }
+}
+
+/// A marker has a segment of its own when the records before it are old. When all of them are deleted their segment is still
+/// there for a while; offsets are looked for by time in it, and in no other.
+fn marker_behind_deleted_records(peer: &mut Peer) {
+    let (name, id) = ("marked", "marked-producer");
+    let topic_id = make_topic(peer, name, 1, &[]);
+    let producer = take(peer, id);
+    let request = producing(id, name, topic_id, 0, records(producer, 0, 3));
+    peer.wait_for(12, &request, |answer| answer.responses[0].partition_responses[0].error_code == 0);
+    peer.wait_for(5, &ending(id, producer, true), |answer| answer.error_code == 0);
+    settled(peer, id, "CompleteCommit");
+    for offset in [2, 3, 4] {
+        let partitions = vec![DeleteRecordsPartition { partition_index: 0, offset }];
+        let topics = vec![DeleteRecordsTopic { name: name.into(), partitions }];
+        peer.call(2, &format!("to {offset}"), &DeleteRecordsRequest { topics, timeout_ms: 5000 });
+        for timestamp in [0, T0, T0 + 2, T0 + 3, -1, -2, -3, -4] {
+            let case = format!("time {timestamp}, records deleted to {offset} of a marker at 3");
+            peer.call(10, &case, &list_offsets(name, &[(0, timestamp)]));
         }
     }
 }

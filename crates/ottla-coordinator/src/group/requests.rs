@@ -45,7 +45,11 @@ impl GroupShard {
         let mut tombstones = Vec::new();
         let replaced = match self.groups.get(&id) {
             Some(Group::Consumer(group)) if !group.is_empty() => {
-                return self.join_consumer_group(now_ms, ctx, random, &id, request);
+                let mut request = request.clone();
+                if ctx.api_version == 0 {
+                    request.rebalance_timeout_ms = request.session_timeout_ms;
+                }
+                return self.join_consumer_group(now_ms, ctx, random, &id, &request);
             }
             Some(Group::Consumer(group)) => {
                 tombstones.extend(group.tombstones(None).into_iter().map(GroupRecord::Consumer));

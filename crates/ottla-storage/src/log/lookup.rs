@@ -22,19 +22,17 @@ impl Log {
     /// The first record, in offset order from the log start, whose timestamp is at or above `timestamp` (≥ 0). `None`:
     /// there is none. The caller compares the offset with its high watermark or last stable offset.
     ///
+    /// As in Kafka only the first segment that has such a time is looked into. While a segment with records below the log
+    /// start is still there, it hides what later segments have.
+    ///
     /// Reads from disk, and decompresses one batch or a few.
     ///
     /// # Errors
     /// The disk, or a batch that cannot be read.
     pub fn find_timestamp(&self, timestamp: TimestampMs) -> Result<Option<FoundTimestamp>, LogError> {
         for segment in &self.segments {
-            if segment.largest_timestamp(self.fs.as_ref())? < timestamp {
-                continue;
-            }
-            // Kafka stops at the first such segment even if the record in question lies below the log start.
-            let found = self.find_in_segment(segment, timestamp)?;
-            if found.is_some() {
-                return Ok(found);
+            if segment.largest_timestamp(self.fs.as_ref())? >= timestamp {
+                return self.find_in_segment(segment, timestamp);
             }
         }
         Ok(None)

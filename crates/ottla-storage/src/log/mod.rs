@@ -270,6 +270,11 @@ impl Log {
         self.segments.partition_point(|segment| segment.base <= offset).checked_sub(1)
     }
 
+    /// Base of the segment that an offset belongs to; `None` below the first.
+    pub fn segment_of(&self, offset: Offset) -> Option<Offset> {
+        self.floor_segment(offset).and_then(|at| self.segments.get(at)).map(|segment| segment.base)
+    }
+
     fn check_writable(&self) -> Result<(), LogError> {
         match &self.poisoned {
             Some(reason) => Err(LogError::Poisoned { path: self.dir.to_path_buf(), reason: reason.clone() }),

@@ -3,58 +3,9 @@
 use ottla_protocol::messages::ApiKey;
 use ottla_types::Uuid;
 
+use super::dice::Dice;
 use super::ops::{Batch, Op, Sequenced, SessionEpoch};
-
-/// SplitMix64: the same numbers for the same seed, everywhere and always.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// 0 to `bound` - 1.
-    fn below(&mut self, bound: usize) -> usize {
-        let bound = u64::try_from(bound).expect("a small number");
-        usize::try_from(self.roll() % bound).expect("a small number")
-    }
-
-    fn chance(&mut self, percent: usize) -> bool {
-        self.below(100) < percent
-    }
-
-    fn one<T: Clone>(&mut self, all: &[T]) -> T {
-        all[self.below(all.len())].clone()
-    }
-
-    /// The first of `all` most of the time.
-    fn mostly<T: Clone>(&mut self, all: &[T]) -> T {
-        if self.chance(75) { all[0].clone() } else { self.one(all) }
-    }
-
-    fn version(&mut self, key: ApiKey, lowest: i16) -> i16 {
-        let versions: Vec<i16> =
-            key.stable_versions().expect("served").iter().filter(|version| *version >= lowest).collect();
-        if self.chance(50) { *versions.last().expect("a version") } else { self.one(&versions) }
-    }
-
-    fn topic(&mut self) -> u8 {
-        self.mostly(&[0, 0, 1, 1, 2, 8, 9])
-    }
-
-    fn partition(&mut self) -> i32 {
-        self.mostly(&[0, 1, 1, 2, 7, -1])
-    }
-
-    fn texts(&mut self, all: &[&str]) -> Vec<String> {
-        let count = self.below(3);
-        (0..count).map(|_| self.one(all).to_owned()).collect()
-    }
-}
+use super::{draw_consumers, draw_transactions, quotas};
 
 /// What a sequence is mostly about.
 #[derive(Clone, Copy, Debug)]
@@ -62,14 +13,30 @@ enum Theme {
     Topics,
     Records,
     Groups,
+    Transactions,
+    Consumers,
+    Quotas,
     All,
 }
 
 /// The steps of a seed.
 pub(super) fn draw(seed: u64, count: usize) -> Vec<Op> {
     let mut dice = Dice(seed);
-    let theme =
-        dice.one(&[Theme::Topics, Theme::Records, Theme::Records, Theme::Groups, Theme::Groups, Theme::All]);
+    let theme = dice.one(&[
+        Theme::Topics,
+        Theme::Records,
+        Theme::Records,
+        Theme::Groups,
+        Theme::Groups,
+        Theme::Transactions,
+        Theme::Transactions,
+        Theme::Transactions,
+        Theme::Consumers,
+        Theme::Consumers,
+        Theme::Consumers,
+        Theme::Quotas,
+        Theme::All,
+    ]);
     let mut ops = Vec::with_capacity(count);
     if dice.chance(90) {
         let partitions = dice.one(&[1, 2, 3]);
@@ -87,12 +54,37 @@ pub(super) fn draw(seed: u64, count: usize) -> Vec<Op> {
             Theme::Topics => &[of_topics, of_topics, of_topics, of_records],
             Theme::Records => &[of_records, of_records, of_records, of_records, of_topics],
             Theme::Groups => &[of_groups, of_groups, of_groups, of_groups, of_groups, of_topics],
-            Theme::All => &[of_topics, of_records, of_groups],
+            Theme::Transactions => &[
+                of_transactions,
+                of_transactions,
+                of_transactions,
+                of_transactions,
+                of_transactions,
+                of_records,
+                of_groups,
+            ],
+            Theme::Consumers => {
+                &[of_consumers, of_consumers, of_consumers, of_consumers, of_consumers, of_groups, of_topics]
+            }
+            Theme::Quotas => &[of_quotas],
+            Theme::All => &[of_topics, of_records, of_groups, of_transactions, of_consumers, of_quotas],
         };
         let kind = dice.one(kinds);
         ops.push(kind(&mut dice));
     }
     ops
+}
+
+fn of_transactions(dice: &mut Dice) -> Op {
+    Op::Txn(draw_transactions::draw(dice))
+}
+
+fn of_consumers(dice: &mut Dice) -> Op {
+    draw_consumers::draw(dice)
+}
+
+fn of_quotas(dice: &mut Dice) -> Op {
+    Op::Quota(quotas::draw(dice))
 }
 
 const CONFIGS: &[(&str, &[&str])] = &[
@@ -248,7 +240,8 @@ fn of_groups(dice: &mut Dice) -> Op {
             let protocols = protocols.iter().map(|name| (*name).to_owned()).collect();
             let session_timeout_ms = dice.mostly(&[45_000, 45_000, 45_000, 45_000, 1, 9_999_999]);
             let named = version >= 5 && dice.chance(25);
-            Op::Join { group, member, named, protocols, session_timeout_ms, version }
+            let reads = dice.chance(35).then(|| dice.mostly(&[&[0_u8][..], &[0, 8], &[]]).to_vec());
+            Op::Join { group, member, named, protocols, reads, session_timeout_ms, version }
         }
         5..=8 => Op::Sync { group, member, generation, version: dice.version(ApiKey::SyncGroup, 0) },
         9 | 10 => Op::Beat { group, member, generation, version: dice.version(ApiKey::Heartbeat, 0) },

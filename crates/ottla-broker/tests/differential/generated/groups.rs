@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use ottla_protocol::messages::consumer_protocol_assignment as assignment;
+use ottla_protocol::messages::consumer_protocol_subscription as subscription;
 use ottla_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use ottla_protocol::messages::leave_group_request::MemberIdentity;
 use ottla_protocol::messages::offset_commit_request::{
@@ -12,9 +14,11 @@ use ottla_protocol::messages::offset_fetch_request::{
 };
 use ottla_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use ottla_protocol::messages::{
-    DeleteGroupsRequest, DescribeGroupsRequest, HeartbeatRequest, JoinGroupRequest, JoinGroupResponse,
-    LeaveGroupRequest, ListGroupsRequest, OffsetCommitRequest, OffsetFetchRequest, SyncGroupRequest,
+    ConsumerProtocolAssignment, ConsumerProtocolSubscription, DeleteGroupsRequest, DescribeGroupsRequest,
+    HeartbeatRequest, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, ListGroupsRequest,
+    OffsetCommitRequest, OffsetFetchRequest, SyncGroupRequest,
 };
+use ottla_protocol::wire::{Message as _, Reader};
 
 use super::ops::Op;
 use super::world::World;
@@ -28,6 +32,10 @@ pub(super) struct Member {
     /// A static member keeps its name.
     instance: Option<String>,
     leads: bool,
+    /// The topics of its subscription, when that is in the format of consumers.
+    reads: Option<Vec<u8>>,
+    /// What it was told to have, by topic, when that is in the format of consumers.
+    has: Vec<(String, Vec<i32>)>,
 }
 
 /// A request whose answer may have to wait for other requests.
@@ -35,12 +43,27 @@ pub(super) struct Member {
 pub(super) enum Waiting {
     LongPoll,
     Join { group: u8, member: u8, version: i16 },
-    Sync { version: i16 },
+    Sync { group: u8, member: u8, version: i16 },
 }
 
 const MEMBER_ID_REQUIRED: i16 = 79;
 const UNKNOWN_MEMBER_ID: i16 = 25;
 const FENCED_INSTANCE_ID: i16 = 82;
+
+/// The version of subscriptions and assignments.
+const EMBEDDED: i16 = 1;
+
+/// What an assignment in the format of consumers gives; nothing when it is in another.
+fn assigned(bytes: &[u8]) -> Vec<(String, Vec<i32>)> {
+    let Some((version, rest)) = bytes.split_first_chunk() else { return Vec::new() };
+    let version = i16::from_be_bytes(*version);
+    if !(0..=3).contains(&version) {
+        return Vec::new();
+    }
+    let read = ConsumerProtocolAssignment::read(&mut Reader::new(rest), version);
+    let topics = read.map(|read| read.assigned_partitions).unwrap_or_default();
+    topics.into_iter().map(|topic| (topic.topic.into_owned(), topic.partitions)).collect()
+}
 
 /// Each member speaks on a connection of its own.
 fn connection(group: u8, member: u8) -> usize {
@@ -56,6 +79,41 @@ impl World {
         self.members.get(&(group, member)).cloned().unwrap_or_default()
     }
 
+    /// A member's id, generation and instance.
+    pub(super) fn classic_membership(&self, group: u8, member: u8) -> (String, i32, Option<String>) {
+        let known = self.member(group, member);
+        (self.member_id(group, member), known.generation, known.instance)
+    }
+
+    /// A subscription to topics, with what the member has.
+    fn subscription(&self, group: u8, member: u8, reads: &[u8]) -> Vec<u8> {
+        let owned = |(topic, partitions): &(String, Vec<i32>)| subscription::TopicPartition {
+            topic: topic.clone().into(),
+            partitions: partitions.clone(),
+        };
+        let message = ConsumerProtocolSubscription {
+            topics: reads.iter().map(|topic| self.topic(*topic).into()).collect(),
+            owned_partitions: self.member(group, member).has.iter().map(owned).collect(),
+            ..ConsumerProtocolSubscription::default()
+        };
+        let body = message.encode(EMBEDDED).expect("a subscription");
+        [&EMBEDDED.to_be_bytes()[..], &body].concat()
+    }
+
+    /// The member's part of what it reads: of each topic the partition of its number.
+    fn assignment(&self, member: u8, reads: &[u8]) -> Vec<u8> {
+        let part = |topic: &u8| assignment::TopicPartition {
+            topic: self.topic(*topic).into(),
+            partitions: vec![i32::from(member)],
+        };
+        let message = ConsumerProtocolAssignment {
+            assigned_partitions: reads.iter().map(part).collect(),
+            user_data: None,
+        };
+        let body = message.encode(EMBEDDED).expect("an assignment");
+        [&EMBEDDED.to_be_bytes()[..], &body].concat()
+    }
+
     /// The id to send: that of nobody when there is none.
     fn member_id(&self, group: u8, member: u8) -> String {
         let known = self.member(group, member);
@@ -69,8 +127,13 @@ impl World {
                 let answer = self.peer.receive::<JoinGroupRequest<'_>>(on, version, "a member");
                 self.joined(group, member, &answer);
             }
-            Some(Waiting::Sync { version }) => {
-                self.peer.receive::<SyncGroupRequest<'_>>(on, version, "a member");
+            Some(Waiting::Sync { group, member, version }) => {
+                let answer = self.peer.receive::<SyncGroupRequest<'_>>(on, version, "a member");
+                if answer.error_code == 0
+                    && let Some(known) = self.members.get_mut(&(group, member))
+                {
+                    known.has = assigned(&answer.assignment);
+                }
             }
             None => {}
         }
@@ -88,7 +151,8 @@ impl World {
                 let request = self.sync_request(*group, *member, *generation, *version);
                 let on = connection(*group, *member);
                 self.peer.send(on, *version, &request).expect("sent");
-                self.pending.insert(on, Waiting::Sync { version: *version });
+                let (group, member, version) = (*group, *member, *version);
+                self.pending.insert(on, Waiting::Sync { group, member, version });
             }
             Op::Beat { group, member, generation, version } => {
                 let known = self.member(*group, *member);
@@ -137,15 +201,19 @@ impl World {
     }
 
     fn join(&mut self, op: &Op) {
-        let Op::Join { group, member, named, protocols, session_timeout_ms, version } = op else {
+        let Op::Join { group, member, named, protocols, reads, session_timeout_ms, version } = op else {
             unreachable!("a step that joins")
         };
-        let request =
+        let mut request =
             self.join_request((*group, *member), *named && *version >= 5, protocols, *session_timeout_ms);
-        let request = JoinGroupRequest {
-            group_instance_id: request.group_instance_id.filter(|_| *version >= 5),
-            ..request
-        };
+        request.group_instance_id = request.group_instance_id.filter(|_| *version >= 5);
+        self.members.entry((*group, *member)).or_default().reads.clone_from(reads);
+        if let Some(reads) = reads {
+            let metadata = self.subscription(*group, *member, reads);
+            for protocol in &mut request.protocols {
+                protocol.metadata = Cow::Owned(metadata.clone());
+            }
+        }
         let on = connection(*group, *member);
         self.peer.send(on, *version, &request).expect("sent");
         self.pending.insert(on, Waiting::Join { group: *group, member: *member, version: *version });
@@ -208,9 +276,13 @@ impl World {
         let mut assignments = Vec::new();
         if known.leads {
             for ((_, number), other) in self.members.range((group, 0)..=(group, u8::MAX)) {
+                let assignment = match &other.reads {
+                    None => format!("part of {number}").into_bytes(),
+                    Some(reads) => self.assignment(*number, reads),
+                };
                 assignments.push(SyncGroupRequestAssignment {
                     member_id: other.id.clone().into(),
-                    assignment: Cow::Owned(format!("part of {number}").into_bytes()),
+                    assignment: Cow::Owned(assignment),
                 });
             }
         }

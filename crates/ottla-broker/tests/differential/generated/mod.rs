@@ -1,11 +1,17 @@
 //! Sequences drawn from a seed, played on both servers step by step.
 
+mod consumers;
+mod dice;
 mod draw;
+mod draw_consumers;
+mod draw_transactions;
 mod groups;
 mod ops;
 mod play;
+mod quotas;
 mod records;
 mod shrink;
+mod transactions;
 mod world;
 
 use std::fmt::Write as _;
@@ -20,7 +26,8 @@ use play::Difference;
 use crate::Servers;
 
 /// What to play, from the environment: `DIFFERENTIAL_SEEDS` (how many), `DIFFERENTIAL_FROM` (the first), `DIFFERENTIAL_OPS`
-/// (steps of each), `DIFFERENTIAL_SCRIPT` (a file of steps, nothing else), `DIFFERENTIAL_WORKERS`.
+/// (steps of each), `DIFFERENTIAL_SCRIPT` (a file of steps, nothing else), `DIFFERENTIAL_WORKERS`;
+/// with `DIFFERENTIAL_SHOW` every answer is printed.
 #[derive(Debug)]
 pub(crate) struct Settings {
     seeds: u64,

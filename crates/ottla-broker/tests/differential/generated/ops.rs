@@ -3,6 +3,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::consumers::ConsumerOp;
+use super::quotas::QuotaOp;
+use super::transactions::TxnOp;
+
 /// Topics, groups, members and producers are numbers; names with them are made anew for each run.
 ///
 /// Topic 8 is never created, topic 9 has a name that is not allowed.
@@ -106,6 +110,8 @@ pub(crate) enum Op {
         member: u8,
         named: bool,
         protocols: Vec<String>,
+        /// What its subscription says, in the format of consumers; else its metadata is any text.
+        reads: Option<Vec<u8>>,
         session_timeout_ms: i32,
         version: i16,
     },
@@ -155,6 +161,9 @@ pub(crate) enum Op {
         groups: Vec<u8>,
         version: i16,
     },
+    Txn(TxnOp),
+    Consumer(ConsumerOp),
+    Quota(QuotaOp),
 }
 
 /// What is produced.
@@ -190,6 +199,12 @@ pub(crate) enum SessionEpoch {
 impl Op {
     /// The same step, one thing of it plainer.
     pub(super) fn plainer(&self) -> Vec<Self> {
+        match self {
+            Self::Txn(op) => return op.plainer().into_iter().map(Self::Txn).collect(),
+            Self::Consumer(op) => return op.plainer().into_iter().map(Self::Consumer).collect(),
+            Self::Quota(op) => return op.plainer().into_iter().map(Self::Quota).collect(),
+            _ => {}
+        }
         let mut all = Vec::new();
         let mut with = |change: &dyn Fn(&mut Self)| {
             let mut op = self.clone();
@@ -246,7 +261,7 @@ pub(super) fn parse(text: &str) -> Vec<Op> {
 
 #[test]
 fn scripts_say_what_was_drawn() {
-    for seed in 0..50 {
+    for seed in 0..300 {
         let ops = super::draw::draw(seed, 30);
         let text: String = ops.iter().map(|op| line(op) + "\n").collect();
         assert_eq!(parse(&format!("# a comment\n{text}")), ops);

@@ -1,7 +1,9 @@
 //! One sequence on both servers, step by step, until they differ.
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use super::ops::{self, Op};
@@ -16,6 +18,9 @@ pub(super) struct Difference {
     pub(super) text: String,
 }
 
+/// Held by a sequence that changes what others see too.
+static ALONE: RwLock<()> = RwLock::new(());
+
 /// How long the other server may take for an answer that one has given.
 const PATIENCE: Duration = Duration::from_secs(4);
 
@@ -23,21 +28,45 @@ const PATIENCE: Duration = Duration::from_secs(4);
 pub(super) fn play(servers: Servers, ops: &[Op], grace: Duration) -> Option<Difference> {
     static RUN: AtomicU64 = AtomicU64::new(0);
     let prefix = format!("run{}", RUN.fetch_add(1, Ordering::Relaxed));
-    let mut ours = World::new(servers.ours, &prefix);
-    let mut theirs = World::new(servers.theirs, &prefix);
+    let mut ours = World::new(servers.ours, &prefix, grace);
+    let mut theirs = World::new(servers.theirs, &prefix, grace);
+    let is_for_all = ops.iter().any(|op| matches!(op, Op::Quota(op) if op.is_for_all()));
+    let (_alone, _beside) = if is_for_all {
+        (Some(ALONE.write().unwrap_or_else(PoisonError::into_inner)), None)
+    } else {
+        (None, Some(ALONE.read().unwrap_or_else(PoisonError::into_inner)))
+    };
+    let difference = play_in(&mut ours, &mut theirs, ops, grace);
+    for world in [&mut ours, &mut theirs] {
+        // A server that broke off says so in the difference.
+        _ = catch_unwind(AssertUnwindSafe(|| world.clean()));
+    }
+    difference
+}
+
+fn play_in(ours: &mut World, theirs: &mut World, ops: &[Op], grace: Duration) -> Option<Difference> {
     let mut compared = 0;
     for (step, op) in ops.iter().enumerate() {
         let played = catch_unwind(AssertUnwindSafe(|| {
-            ours.play(op);
-            theirs.play(op);
-            settle(&mut ours, &mut theirs, grace);
+            failing(ours, "ours", op);
+            failing(theirs, "Kafka", op);
+            settle(ours, theirs, grace);
         }));
+        if std::env::var_os("DIFFERENTIAL_SHOW").is_some() {
+            for (who, world) in [("ours", &*ours), ("Kafka", &*theirs)] {
+                for entry in &world.peer.entries[compared..] {
+                    eprintln!(
+                        "{who}: {} v{}\n    {}",
+                        entry.case,
+                        entry.version,
+                        entry.fields.join("\n    ")
+                    );
+                }
+            }
+        }
         let mut text = match played {
             Ok(()) => compare::differences(&ours.peer.entries[compared..], &theirs.peer.entries[compared..]),
-            Err(panic) => {
-                let said = panic.downcast_ref::<String>().map(String::as_str);
-                format!("the step failed: {}", said.or(panic.downcast_ref::<&str>().copied()).unwrap_or("?"))
-            }
+            Err(panic) => format!("the step failed: {}", said(&*panic)),
         };
         if !text.is_empty() {
             text.insert_str(0, &format!("{}\n", ops::line(op)));
@@ -46,6 +75,18 @@ pub(super) fn play(servers: Servers, ops: &[Op], grace: Duration) -> Option<Diff
         compared = ours.peer.entries.len();
     }
     None
+}
+
+/// Plays a step; says which server it is when that fails.
+fn failing(world: &mut World, server: &str, op: &Op) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| world.play(op))) {
+        panic!("{server}: {}", said(&*panic));
+    }
+}
+
+fn said(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("?").to_owned()
 }
 
 /// Takes the answers that both have given to requests that may wait; one that only one of them gives is awaited from the other.

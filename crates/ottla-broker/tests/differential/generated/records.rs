@@ -1,7 +1,7 @@
 //! Steps about records: producing, fetching, offsets.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ottla_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use ottla_protocol::messages::fetch_request::{FetchPartition, FetchTopic, ForgottenTopic};
@@ -41,6 +41,10 @@ pub(super) struct Session {
 const LONG_POLL: usize = 20;
 const NO_ANSWER: usize = 21;
 const LONG_POLL_VERSION: i16 = 12;
+/// The timestamp that asks for the record with the latest.
+const LATEST_TIME: i64 = -3;
+/// In this time segments without records are gone: they are looked for twice a second.
+const GONE: Duration = Duration::from_millis(1200);
 
 impl World {
     pub(super) fn play_records(&mut self, op: &Op) {
@@ -72,6 +76,9 @@ impl World {
             }
             Op::Session { add, forget, epoch, version } => self.fetch_session(add, forget, *epoch, *version),
             Op::Offsets { topic, partition, timestamp, committed, version } => {
+                if *timestamp >= 0 || *timestamp == LATEST_TIME {
+                    self.until_segments_are_gone();
+                }
                 let name = self.topic(*topic);
                 let isolation_level = i8::from(*committed);
                 let request = ListOffsetsRequest {
@@ -89,6 +96,7 @@ impl World {
                     "of a partition",
                     &DeleteRecordsRequest { topics, timeout_ms: 5000 },
                 );
+                self.deleted = Some(Instant::now());
             }
             Op::Epochs { topic, partition, current, wanted, version } => {
                 let partitions = vec![OffsetForLeaderPartition {
@@ -101,6 +109,13 @@ impl World {
                 self.peer.call(*version, "of a partition", &request);
             }
             _ => unreachable!("only steps about records come here"),
+        }
+    }
+
+    /// When a segment goes whose records were all deleted is the server's choice, and offsets by time depend on it.
+    fn until_segments_are_gone(&mut self) {
+        if let Some(deleted) = self.deleted.take() {
+            std::thread::sleep(GONE.saturating_sub(deleted.elapsed()));
         }
     }
 

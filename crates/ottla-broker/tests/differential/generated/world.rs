@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use ottla_protocol::messages::create_partitions_request::CreatePartitionsTopic;
 use ottla_protocol::messages::create_topics_request::CreatableTopic;
@@ -14,10 +15,13 @@ use ottla_protocol::messages::{
 };
 use ottla_types::Uuid;
 
+use super::consumers::Consumer;
 use super::draw::NOBODY;
 use super::groups::{Member, Waiting};
 use super::ops::Op;
+use super::quotas::Part;
 use super::records::{Producer, Session};
+use super::transactions::Txn;
 use crate::client::Peer;
 use crate::requests::{TOPIC, alter, barrier, create, describe, metadata_of, new_topic};
 
@@ -33,13 +37,26 @@ pub(super) struct World {
     /// Groups of which something is written down. Kafka lists one of which nothing is, with members to come only, as soon
     /// as anything else is written beside it, so whether it is listed depends on other groups.
     pub(super) founded: BTreeSet<u8>,
+    /// Members of the newer protocol, by group and number.
+    pub(super) consumers: BTreeMap<(u8, u8), Consumer>,
+    /// Whether there is a member that is late as soon as it has to give something up.
+    pub(super) is_hasty: bool,
+    pub(super) txns: BTreeMap<u8, Txn>,
+    /// Transactional ids whose transactions do not end.
+    pub(super) stuck: BTreeSet<u8>,
+    /// Entities that may have quotas.
+    pub(super) limited: Vec<Vec<Part>>,
+    /// How long what happens behind answers is given.
+    pub(super) grace: Duration,
+    /// When records were deleted last.
+    pub(super) deleted: Option<Instant>,
     pub(super) session: Session,
     /// Requests without an answer yet, by connection.
     pub(super) pending: BTreeMap<usize, Waiting>,
 }
 
 impl World {
-    pub(super) fn new(address: SocketAddr, prefix: &str) -> Self {
+    pub(super) fn new(address: SocketAddr, prefix: &str, grace: Duration) -> Self {
         let mut peer = Peer::new(address);
         peer.client_ids = true;
         Self {
@@ -49,6 +66,13 @@ impl World {
             producers: BTreeMap::new(),
             members: BTreeMap::new(),
             founded: BTreeSet::new(),
+            consumers: BTreeMap::new(),
+            is_hasty: false,
+            txns: BTreeMap::new(),
+            stuck: BTreeSet::new(),
+            limited: Vec::new(),
+            grace,
+            deleted: None,
             session: Session::default(),
             pending: BTreeMap::new(),
         }
@@ -109,8 +133,20 @@ impl World {
             | Op::Offsets { .. }
             | Op::DeleteRecords { .. }
             | Op::Epochs { .. } => self.play_records(op),
+            Op::Txn(op) => self.play_transactions(op),
+            Op::Consumer(op) => self.play_consumers(op),
+            Op::Quota(op) => self.play_quotas(op),
             _ => self.play_groups(op),
         }
+    }
+
+    /// Leaves the server as it was found, as far as it matters to others.
+    pub(super) fn clean(&mut self) {
+        self.lift_limits();
+        let topic_names = (0..3).map(|topic| self.topic(topic).into()).collect();
+        let request =
+            DeleteTopicsRequest { topic_names, timeout_ms: 10_000, ..DeleteTopicsRequest::default() };
+        _ = self.peer.ask(5, &request);
     }
 
     /// A change of topics; what follows must see it.

@@ -22,6 +22,7 @@ use crate::requests::{barrier, make_topic};
 pub(super) const SEQUENCES: &[Sequence] = &[
     ("a consumer group of three through every epoch", three_members),
     ("a consumer that does not give up what it should", slow_to_give_up),
+    ("consumers that have no time to give up", no_time_to_give_up),
     ("a static consumer restarts, is away, is replaced", static_consumers),
     ("consumers by expression", expressions),
     ("bad heartbeats", bad_heartbeats),
@@ -225,6 +226,53 @@ fn slow_to_give_up(peer: &mut Peer) {
     group.has("the second has all", "two", two.member_epoch, &given(&two));
     let request = group.join("one");
     group.tell("the first comes back", &request);
+}
+
+/// Rebalance timeouts at the edges. What must be there at first is any number but -1; below zero is as zero: a member that has
+/// something to give up is removed at once, but not before it is told.
+fn no_time_to_give_up(peer: &mut Peer) {
+    let mut group = Group::new(peer, "w-consumers-hasty");
+    let name = group.name;
+    for (timeout, member) in [(-1, "unsaid"), (0, "none"), (-2, "below"), (i32::MIN, "least"), (1, "short")] {
+        let case = |text: &str| format!("rebalance timeout {timeout}: {text}");
+        let request = Request { rebalance_timeout_ms: timeout, ..group.join(member) };
+        let one = group.tell(&case("joins"), &request);
+        if one.error_code != 0 {
+            continue;
+        }
+        let all = given(&one);
+        group.has(&case("has all"), member, one.member_epoch, &all);
+        let request = Request {
+            rebalance_timeout_ms: timeout,
+            topic_partitions: Some(all.clone()),
+            subscribed_topic_names: Some(vec![name.into()]),
+            ..group.beat(member, one.member_epoch)
+        };
+        group.tell(&case("says everything"), &request);
+        let request = group.join("patient");
+        let two = group.tell(&case("another joins"), &request);
+        let request = group.beat(member, one.member_epoch);
+        group.peer.call(1, &case("is told to give up"), &request);
+        let request = ConsumerGroupDescribeRequest {
+            group_ids: vec![name.into()],
+            include_authorized_operations: false,
+        };
+        group.peer.wait_for(1, &request, |answer| answer.groups[0].members.len() == 1);
+        group.describe(&case("it is removed"));
+        group.has(&case("too late"), member, one.member_epoch, &[]);
+        let two = group.says_nothing(&case("the other takes all"), "patient", two.member_epoch);
+        group.has(&case("the other has all"), "patient", two.member_epoch, &given(&two));
+        // Only those that must give something up are in a hurry.
+        let request = Request { rebalance_timeout_ms: timeout, ..group.join(member) };
+        group.tell(&case("comes back"), &request);
+        group.says_nothing(&case("the other leaves"), "patient", -1);
+        group.says_nothing(&case("leaves"), member, -1);
+    }
+    let one = group.first("later");
+    for timeout in [0, -2, i32::MAX, -1] {
+        let request = Request { rebalance_timeout_ms: timeout, ..group.beat("later", one.member_epoch) };
+        group.tell(&format!("changes its rebalance timeout to {timeout}"), &request);
+    }
 }
 
 fn static_consumers(peer: &mut Peer) {

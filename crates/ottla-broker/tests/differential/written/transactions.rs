@@ -506,7 +506,18 @@ fn records_deleted(peer: &mut Peer) {
     }
     txn.end("abort", false);
     txn.show("aborted");
+    // The marker is in a segment of its own: it is years later than the records. As long as the segment before it is there,
+    // no offset is found by time, after that the marker is.
+    txn.peer.call(2, "all but the marker", &super::records::deleting(name, &[(0, MARKER)]));
+    let by_time = list_offsets(name, &[(0, T0)]);
+    txn.peer.wait_for(5, &by_time, |answer| answer.topics[0].partitions[0].offset == MARKER);
+    txn.show("deleted to the marker");
+    txn.peer.call(2, "the marker too", &super::records::deleting(name, &[(0, MARKER + 1)]));
+    txn.show("deleted behind the marker");
 }
+
+/// The last offset of [`records_deleted`].
+const MARKER: i64 = 7;
 
 /// The last offset of [`compacted`] that can be compacted.
 const LAST_MARKER: i64 = 20;

@@ -337,6 +337,24 @@ impl ClassicGroup {
         }
     }
 
+    /// Answers everybody who waits with the error; they are members all the same.
+    pub(crate) fn wake(&mut self, step: &mut Step<'_>, error: ErrorCode) {
+        let member_ids: Vec<MemberId> = self.members.keys().cloned().collect();
+        for member_id in &member_ids {
+            let join = self.take_join(member_id);
+            let sync = self.members.get_mut(member_id).and_then(|member| member.awaiting_sync.take());
+            if join.is_some() || sync.is_some() {
+                self.restart_session(step, member_id);
+            }
+            if let Some(parked) = join {
+                reply::join_error(step, parked, member_id, error);
+            }
+            if let Some(parked) = sync {
+                reply::sync_error(step, parked, error);
+            }
+        }
+    }
+
     /// The group goes away: cancels its timers and answers everybody who waits with the error.
     pub(crate) fn discard(&mut self, step: &mut Step<'_>, error: ErrorCode) {
         let member_ids: Vec<MemberId> = self.members.keys().cloned().collect();

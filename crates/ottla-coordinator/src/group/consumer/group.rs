@@ -264,12 +264,9 @@ impl ConsumerGroup {
 
     /// The assignor that most members prefer now.
     pub(crate) fn preferred_assignor(&self) -> Option<&Arc<str>> {
-        // Kafka keeps these names in a table of two buckets, chosen by the highest bit.
-        let bucket = |name: &Arc<str>| {
-            let hash = i64::from(java_order::hash_of_text(name).cast_signed());
-            hash.wrapping_mul(-7_046_029_254_386_353_131).cast_unsigned() >> 63
-        };
-        first_max(&self.assignors, |name| bucket(name))
+        let most = self.assignors.values().max()?;
+        let best = self.assignors.iter().filter(|(_, count)| *count == most).map(|(name, _)| name);
+        best.min_by_key(|name| timeline_bucket(name))
     }
 
     /// The assignor that most members would prefer if `new` took the place of `old`.
@@ -278,18 +275,23 @@ impl ConsumerGroup {
         old: Option<&ConsumerMember>,
         new: Option<&ConsumerMember>,
     ) -> Option<Arc<str>> {
+        // Kafka copies its table of these names into a `HashMap` so small that they share a bucket, and a name that is added to
+        // it comes first there. So the only member that prefers an assignor breaks a tie with each of its heartbeats.
         let mut counts = self.assignors.clone();
+        let mut order: Vec<Arc<str>> = counts.keys().cloned().collect();
+        order.sort_by_key(timeline_bucket);
         if let Some(assignor) = old.and_then(|old| old.metadata.assignor.as_ref()) {
             count_down(&mut counts, assignor);
+            order.retain(|name| counts.contains_key(name));
         }
         if let Some(assignor) = new.and_then(|new| new.metadata.assignor.as_ref()) {
+            if !counts.contains_key(assignor) {
+                order.insert(0, Arc::clone(assignor));
+            }
             count_up(&mut counts, assignor);
         }
-        let bucket = |name: &Arc<str>| {
-            let hash = java_order::hash_of_text(name);
-            u64::from((hash ^ (hash >> 16)) & 15)
-        };
-        first_max(&counts, |name| bucket(name)).cloned()
+        let most = counts.values().max()?;
+        order.into_iter().find(|name| counts.get(name) == Some(most))
     }
 
     /// The topics with their subscribers if `new` took the place of `old`.
@@ -415,10 +417,10 @@ impl ConsumerGroup {
 }
 
 /// The first of the most frequent keys, in the order of a hash table.
-fn first_max(counts: &BTreeMap<Arc<str>, usize>, bucket: impl Fn(&Arc<str>) -> u64) -> Option<&Arc<str>> {
-    let most = counts.values().max()?;
-    let best = counts.iter().filter(|(_, count)| *count == most).map(|(name, _)| name);
-    best.min_by_key(|name| bucket(name))
+/// Kafka keeps the names of assignors in a table of two buckets, chosen by the highest bit (`BaseHashTable.findSlot`).
+fn timeline_bucket(name: &Arc<str>) -> u64 {
+    let hash = i64::from(java_order::hash_of_text(name).cast_signed());
+    hash.wrapping_mul(-7_046_029_254_386_353_131).cast_unsigned() >> 63
 }
 
 /// Whether all members subscribe to the same topics, as Kafka tells it: by the counts.

@@ -53,19 +53,17 @@ impl MigrationPolicy {
     }
 }
 
-/// The records that make a consumer group of a classic one, without the classic one's tombstone; and the group.
+fn refuse<T>(classic: &ClassicGroup, why: &str) -> Result<T, Refusal> {
+    let text = format!("Cannot upgrade classic group {} to consumer group because {why}.", classic.id);
+    Err(Refusal::new(ErrorCode::GroupIdNotFound, text))
+}
+
+/// Whether a classic group may become a consumer group at all.
 ///
 /// # Errors
 /// GROUP_ID_NOT_FOUND, as Kafka answers: the policy or the classic group does not allow it.
-pub(crate) fn upgraded(
-    classic: &ClassicGroup,
-    config: &GroupConfig,
-    cluster: &dyn ClusterView,
-) -> Result<(Vec<ConsumerRecord>, ConsumerGroup), Refusal> {
-    let refuse = |why: &str| {
-        let text = format!("Cannot upgrade classic group {} to consumer group because {why}.", classic.id);
-        Err(Refusal::new(ErrorCode::GroupIdNotFound, text))
-    };
+pub(crate) fn check_upgrade(classic: &ClassicGroup, config: &GroupConfig) -> Result<(), Refusal> {
+    let refuse = |why| refuse(classic, why);
     if !config.consumer_migration.allows_upgrade() {
         return refuse("online upgrade is disabled");
     }
@@ -75,6 +73,19 @@ pub(crate) fn upgraded(
     if classic.members.len() > usize::try_from(config.consumer_max_size).unwrap_or(0) {
         return refuse("the group size exceeds the consumer group maximum size");
     }
+    Ok(())
+}
+
+/// The records that make a consumer group of a classic one that [may become one](check_upgrade), without the classic one's
+/// tombstone; and the group.
+///
+/// # Errors
+/// GROUP_ID_NOT_FOUND, as Kafka answers: what its clients keep in the classic group is not the consumers' own.
+pub(crate) fn upgraded(
+    classic: &ClassicGroup,
+    cluster: &dyn ClusterView,
+) -> Result<(Vec<ConsumerRecord>, ConsumerGroup), Refusal> {
+    let refuse = |why| refuse(classic, why);
     let Some(protocol) = classic.protocol.as_deref() else {
         return Err(Refusal::new(ErrorCode::UnknownServerError, "The classic group has no protocol yet."));
     };

@@ -60,6 +60,8 @@ enum Found {
     New { replaces: bool },
     /// What a classic group becomes.
     Upgraded(Vec<ConsumerRecord>, Box<ConsumerGroup>),
+    /// A classic group that cannot become one, which shows only once its waiting members were sent away.
+    Malformed(Refusal),
 }
 
 impl GroupShard {
@@ -137,8 +139,11 @@ impl GroupShard {
                 Ok(Found::New { replaces: true })
             }
             Some(Group::Classic(classic)) if create => {
-                let (records, group) = migrate::upgraded(classic, &self.config, self.cluster.as_ref())?;
-                Ok(Found::Upgraded(records, Box::new(group)))
+                migrate::check_upgrade(classic, &self.config)?;
+                Ok(match migrate::upgraded(classic, self.cluster.as_ref()) {
+                    Ok((records, group)) => Found::Upgraded(records, Box::new(group)),
+                    Err(refusal) => Found::Malformed(refusal),
+                })
             }
             Some(_) => refuse(format!("Group {id} is not a consumer group.")),
         }
@@ -164,6 +169,16 @@ impl GroupShard {
                 let gone = GroupRecord::GroupMetadata { group: GroupId::clone(id), value: None };
                 let records = records.into_iter().map(GroupRecord::Consumer);
                 (std::iter::once(gone).chain(records).collect(), Some(group), true)
+            }
+            Found::Malformed(refusal) => {
+                let mut step = Step::new(now_ms, &self.config);
+                if let Some(Group::Classic(classic)) = self.groups.get_mut(id) {
+                    classic.wake(&mut step, ErrorCode::RebalanceInProgress);
+                }
+                let woken = step.effects;
+                let mut decision = self.refuse_heartbeat(ctx, &refusal);
+                decision.effects.extend(woken);
+                return Ok(decision);
             }
         };
         let group = match (&fresh, self.groups.get(id)) {

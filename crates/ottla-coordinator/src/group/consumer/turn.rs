@@ -236,7 +236,9 @@ impl<'a> Turn<'a> {
             || interval_ms == 0
             || self.scene.now_ms >= group.target_at_ms + interval_ms;
         if group.target_epoch >= standing.epoch || !is_due {
-            let known = group.target_of(replaced.unwrap_or(&new.id)).cloned();
+            // A member with an instance id that is not known yet has none, even if it was there without one before.
+            let target_of = if new.instance_id().is_some() { replaced } else { Some(&new.id) };
+            let known = target_of.and_then(|id| group.target_of(id)).cloned();
             return Target { epoch: group.target_epoch, partitions: known.unwrap_or_default() };
         }
         let default = self.scene.config.default_assignor();
