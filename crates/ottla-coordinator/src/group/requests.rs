@@ -6,7 +6,7 @@ use ottla_protocol::messages::leave_group_response::MemberResponse;
 use ottla_protocol::messages::{HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest, SyncGroupRequest};
 
 use super::classic::{ClassicGroup, ClassicState, Join};
-use super::effect::{Decision, Effect, GroupId, RequestContext, Step};
+use super::effect::{Decision, Effect, GroupId, RequestContext, Step, Write};
 use super::pending::Completion;
 use super::record::GroupRecord;
 use super::refusal;
@@ -63,7 +63,14 @@ impl GroupShard {
         };
         let is_new = replaced.is_some() || !self.groups.contains_key(&id);
         if is_new && !member_id.is_empty() {
-            return self.refuse_join(ctx.parked(), member_id, ErrorCode::UnknownMemberId);
+            if tombstones.is_empty() {
+                return self.refuse_join(ctx.parked(), member_id, ErrorCode::UnknownMemberId);
+            }
+            // An empty group of another kind goes even so.
+            let response = super::refusal::join_group(ctx.api_version, member_id, ErrorCode::UnknownMemberId);
+            let completion = Completion::Reply { parked: ctx.parked(), response };
+            let write = Write { records: tombstones, atomic: true, producer: None, completion };
+            return self.conclude(Vec::new(), Some(write));
         }
         if replaced.is_some() {
             self.groups.remove(&id);

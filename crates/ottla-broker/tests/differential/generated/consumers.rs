@@ -296,7 +296,8 @@ impl World {
         else {
             unreachable!("only heartbeats come here")
         };
-        let right = self.consumer(*group, *member).epoch;
+        // Of one that is no member any epoch is wrong; 0 would be a bad request to join.
+        let right = self.consumer(*group, *member).epoch.max(1);
         let mut request = self.beat_request(*group, *member, right + epoch);
         request.rebalance_timeout_ms = *rebalance_timeout_ms;
         request.server_assignor = assignor.clone().map(Into::into);

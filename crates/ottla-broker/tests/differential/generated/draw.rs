@@ -49,6 +49,13 @@ pub(super) fn draw(seed: u64, count: usize) -> Vec<Op> {
             version: 7,
         });
     }
+    match theme {
+        Theme::Transactions => {
+            ops.extend((0..2).map(|txn| Op::Txn(draw_transactions::begin(&mut dice, txn))))
+        }
+        Theme::Consumers => ops.extend((0..2).map(|member| draw_consumers::begin(&mut dice, member))),
+        _ => {}
+    }
     while ops.len() < count {
         let kinds: &[fn(&mut Dice) -> Op] = match theme {
             Theme::Topics => &[of_topics, of_topics, of_topics, of_records],

@@ -14,7 +14,7 @@ fn group(dice: &mut Dice) -> u8 {
 }
 
 fn member(dice: &mut Dice) -> u8 {
-    dice.one(&[0, 0, 1, 1, 2])
+    dice.one(&[0, 0, 0, 1, 1, 1, 2])
 }
 
 fn reads(dice: &mut Dice, group: u8) -> Reads {
@@ -50,10 +50,23 @@ fn version(dice: &mut Dice) -> i16 {
     dice.version(ApiKey::ConsumerGroupHeartbeat, 0)
 }
 
+/// A member's first request.
+pub(super) fn begin(dice: &mut Dice, member: u8) -> Op {
+    Op::Consumer(ConsumerOp::Join {
+        group: 0,
+        member,
+        instance: dice.chance(20).then_some(member),
+        reads: Reads { topics: Some(vec![0]), regex: None },
+        rebalance_timeout_ms: 45_000,
+        assignor: dice.mostly(&[None, Some("range"), Some("uniform")]).map(str::to_owned),
+        version: version(dice),
+    })
+}
+
 pub(super) fn draw(dice: &mut Dice) -> Op {
     let (group, member) = (group(dice), member(dice));
     Op::Consumer(match dice.below(32) {
-        0..=6 => {
+        0..=5 => {
             let instance = dice.chance(25).then(|| dice.one(&[0, 0, 1]));
             let rebalance_timeout_ms =
                 if dice.chance(92) { 45_000 } else { dice.one(&[0, -1, -2, i32::MAX, i32::MIN, 1]) };
@@ -61,8 +74,10 @@ pub(super) fn draw(dice: &mut Dice) -> Op {
             let version = version(dice);
             ConsumerOp::Join { group, member, instance, reads, rebalance_timeout_ms, assignor, version }
         }
-        7..=17 => {
+        6..=18 => {
             let owns = dice.one(&[
+                Owns::Given,
+                Owns::Given,
                 Owns::Given,
                 Owns::Given,
                 Owns::Given,
@@ -79,7 +94,7 @@ pub(super) fn draw(dice: &mut Dice) -> Op {
             let (epoch, version) = (epoch(dice), version(dice));
             ConsumerOp::Beat { group, member, epoch, owns, reads, assignor, rebalance_timeout_ms, version }
         }
-        18..=20 => ConsumerOp::Leave { group, member, away: dice.chance(40), version: version(dice) },
+        19 | 20 => ConsumerOp::Leave { group, member, away: dice.chance(40), version: version(dice) },
         21..=24 => {
             let groups = (0..=dice.below(2)).map(|_| dice.one(&[0, 1, 0, 2])).collect();
             ConsumerOp::Describe { groups, version: dice.version(ApiKey::ConsumerGroupDescribe, 0) }

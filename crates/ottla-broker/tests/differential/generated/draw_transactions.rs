@@ -52,11 +52,17 @@ fn version(dice: &mut Dice, txn: u8, key: ApiKey, lowest: i16, newer: i16) -> i1
     }
 }
 
+/// A producer's first request.
+pub(super) fn begin(dice: &mut Dice, txn: u8) -> TxnOp {
+    let version = version(dice, txn, ApiKey::InitProducerId, 0, 5);
+    TxnOp::Init { txn, goes_on: None, timeout_ms: 60_000, version }
+}
+
 pub(super) fn draw(dice: &mut Dice) -> TxnOp {
     let (id, claim, topic) = (txn(dice), claim(dice), dice.mostly(&[0, 1, 0, 1, 8, 9]));
     let group = dice.mostly(&[0, 0, 1]);
     match dice.below(32) {
-        0..=4 => {
+        0..=3 => {
             let goes_on = dice.chance(30).then_some(claim);
             let timeout_ms = dice.mostly(&[60_000, 60_000, 900_000, 0, -1, 900_001]);
             TxnOp::Init {
@@ -66,7 +72,7 @@ pub(super) fn draw(dice: &mut Dice) -> TxnOp {
                 version: version(dice, id, ApiKey::InitProducerId, 0, 5),
             }
         }
-        5..=7 => {
+        4..=7 => {
             let version = dice.one(&[0, 2, 3, 3, 3, 3]);
             TxnOp::Add { txn: id, claim, topic, partitions: partitions(dice), version }
         }

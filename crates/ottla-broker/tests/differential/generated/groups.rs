@@ -50,6 +50,8 @@ const MEMBER_ID_REQUIRED: i16 = 79;
 const UNKNOWN_MEMBER_ID: i16 = 25;
 const FENCED_INSTANCE_ID: i16 = 82;
 
+/// What offsets can be committed with, in bytes.
+const LONGEST_METADATA: usize = 4096;
 /// The version of subscriptions and assignments.
 const EMBEDDED: i16 = 1;
 
@@ -321,6 +323,11 @@ impl World {
         let Op::Commit { group, member, generation, topic, partition, offset, metadata, version } = op else {
             unreachable!("only commits come here")
         };
+        let is_too_long = metadata.as_ref().is_some_and(|text| text.len() > LONGEST_METADATA);
+        if is_too_long && !self.founded.contains(group) {
+            // Kafka would begin a group of which nothing is written; see `founded`.
+            return;
+        }
         let mut request = OffsetCommitRequest {
             group_id: self.group(*group).into(),
             topics: vec![OffsetCommitRequestTopic {

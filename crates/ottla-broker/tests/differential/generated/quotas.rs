@@ -176,7 +176,10 @@ fn entity(dice: &mut Dice) -> Vec<Part> {
         &["client-id"],
         &["user", "client-id"],
         &["user", "client-id"],
+        &["user", "client-id"],
+        &["user", "client-id"],
         &["client-id", "user"],
+        &["ip"],
         &["ip"],
         &["ip"],
         &["user", "ip"],
@@ -215,7 +218,7 @@ fn entry(dice: &mut Dice) -> Entry {
 
 pub(super) fn draw(dice: &mut Dice) -> QuotaOp {
     if dice.chance(45) {
-        let entries = (0..=dice.below(3)).map(|_| entry(dice)).collect();
+        let entries = (0..dice.mostly(&[1, 2, 3, 0])).map(|_| entry(dice)).collect();
         let version = dice.version(ApiKey::AlterClientQuotas, 0);
         return QuotaOp::Alter { entries, check: dice.chance(20), version };
     }
