@@ -71,7 +71,9 @@ fn partitions(count: i32) {
     }
     let grown = resident_kib().saturating_sub(before);
     eprintln!("{count} partitions in {:?}: {grown} KiB", begin.elapsed());
-    assert!(open_log_files(&node).len() < 50, "partitions that nobody uses hold no files open");
+    let nothing = vec![-1; usize::try_from(each).expect("few")];
+    assert_eq!(offsets_at(&mut client, "many-0", each, 0), nothing);
+    assert!(open_log_files(&node).len() < 50, "partitions that have nothing hold no files open");
 
     let begin = Instant::now();
     for index in 0..topics {

@@ -43,6 +43,10 @@ impl Log {
         segment: &Segment,
         timestamp: TimestampMs,
     ) -> Result<Option<FoundTimestamp>, LogError> {
+        // Also so that asking all partitions of a node does not open the files of those that have nothing.
+        if segment.size == 0 {
+            return Ok(None);
+        }
         let fs = self.fs.as_ref();
         let from = segment.lookup_timestamp(fs, timestamp)?.offset.max(self.log_start);
         let start = segment.lookup_offset(fs, from)?.position;
