@@ -61,6 +61,9 @@ fn commits(trial: &mut Trial<'_>) -> Result<()> {
     trial.topic(&server, "commits", 1)?;
     trial.step("warm-up");
     flood(trial, &server, "commits", trial.sized(3.0, 1.0))?;
+    // The first commit makes the offsets topic.
+    let words = format!("commits --topic commits --clients 5 --seconds {}", trial.sized(3.0, 1.0));
+    trial.kit.load.run::<Commits>(&server.bootstrap, &words)?;
     settle(trial);
     let seconds = trial.sized(8.0, 3.0);
     for clients in [1, 50] {
