@@ -29,8 +29,9 @@ use crate::{ListenerConfig, MemoryBudget, Response};
 const MAX_UNSENT_BYTES: usize = 1024 * 1024;
 /// Requests taken from one read before their responses are sent.
 const MAX_BATCH: usize = 16;
-/// Rounds of work before other tasks of the runtime get their turn.
+/// Rounds of work before other tasks of the runtime get their turn, which they also get when this one has taken so long.
 const MAX_ROUNDS: usize = 8;
+const TURN: Duration = Duration::from_millis(1);
 /// How long responses may take after the peer has closed its half.
 const HALF_CLOSED_LINGER: Duration = Duration::from_secs(30);
 /// How long a closed connection is read on, so that the last responses are not lost to a reset.
@@ -199,23 +200,29 @@ impl<S: Service> Connection<S> {
 
     /// Does all that can be done now.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Closed> {
+        let turn_ends = Instant::now() + TURN;
         for _ in 0..MAX_ROUNDS {
-            match self.round(cx) {
-                Ok(true) => {}
+            match self.round(cx, turn_ends) {
+                Ok(true) if Instant::now() < turn_ends => {}
+                Ok(true) => break,
                 Ok(false) => return Poll::Pending,
                 Err(closed) => return Poll::Ready(closed),
             }
+        }
+        // What is answered does not wait for the next turn.
+        if let Err(closed) = self.flush(cx) {
+            return Poll::Ready(closed);
         }
         cx.waker().wake_by_ref();
         Poll::Pending
     }
 
     /// Collects responses, sends them, takes requests; tells whether anything moved.
-    fn round(&mut self, cx: &mut Context<'_>) -> Result<bool, Closed> {
+    fn round(&mut self, cx: &mut Context<'_>, turn_ends: Instant) -> Result<bool, Closed> {
         let mut moved = self.collect(cx)?;
         moved |= self.flush(cx)?;
         self.unsent.set(self.unsent_bytes());
-        moved |= self.take(cx)?;
+        moved |= self.take(cx, turn_ends)?;
         if self.waiting.is_empty() && self.outbox.is_empty() {
             match self.input {
                 Input::Open => {}
@@ -298,12 +305,14 @@ impl<S: Service> Connection<S> {
     }
 
     /// Takes requests until there are none, or enough.
-    fn take(&mut self, cx: &mut Context<'_>) -> Result<bool, Closed> {
+    fn take(&mut self, cx: &mut Context<'_>, turn_ends: Instant) -> Result<bool, Closed> {
         let mut taken = 0;
         if self.poll_muted(cx) {
             return Ok(false);
         }
-        while self.is_reading() && taken < MAX_BATCH && (taken == 0 || self.frames.has_frame()) {
+        let goes_on =
+            |this: &Self, taken| taken < MAX_BATCH && this.frames.has_frame() && Instant::now() < turn_ends;
+        while self.is_reading() && (taken == 0 || goes_on(self, taken)) {
             let before = self.frames.bytes_read();
             let polled = self.frames.poll_frame(cx, &mut self.stream, &self.stats);
             if self.frames.bytes_read() != before {
