@@ -171,6 +171,8 @@ pub trait FsFile: Send + Sync + Debug {
     /// # Errors
     /// As the operating system's fdatasync. After an error the state on disk is unknown: never retry as if nothing happened.
     fn sync_data(&self) -> io::Result<()>;
+    /// Says that the whole file will be read soon, so that it is brought into memory in the background. A hint: nothing may happen.
+    fn prefetch(&self) {}
     /// The descriptor for `sendfile`; `None` where there is no real file.
     fn as_fd(&self) -> Option<BorrowedFd<'_>>;
 }

@@ -262,6 +262,11 @@ impl FsFile for RealFile {
         Ok(fdatasync(&self.0)?)
     }
 
+    fn prefetch(&self) {
+        // File systems that cannot do it have nothing to gain.
+        _ = rustix::fs::fadvise(&self.0, 0, None, rustix::fs::Advice::WillNeed);
+    }
+
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         Some(self.0.as_fd())
     }

@@ -223,7 +223,12 @@ impl SegmentCache {
         segment: &Segment,
         offset: Offset,
     ) -> Result<OffsetPosition, LogError> {
+        let is_new = self.offset_index.as_ref().is_none_or(|loaded| loaded.file.is_none());
         let (file, index) = self.searched_offset_index(fs, segment)?;
+        if is_new {
+            // Else a reader of old segments waits for the disk again and again, under the partition's lock.
+            file.prefetch();
+        }
         let found = index.lookup(file.as_ref(), offset);
         found.map_err(|e| LogError::io("read", &segment.path(files::INDEX))(e))
     }
