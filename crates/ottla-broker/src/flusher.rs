@@ -1,10 +1,14 @@
-//! Group commit: one thread per log directory makes what was appended durable.
+//! Group commit: the threads of a log directory make what was appended durable.
 //!
-//! Appends queue their partition; the thread takes all that are queued, syncs them, and moves their high watermarks, while the
-//! next group forms. A failed sync takes the log offline for good: it is never tried again.
+//! Appends queue their partition; a thread takes it, syncs it, and moves its high watermark, while the partition's next group
+//! forms. Partitions are synced side by side, since the kernel and the disk then need one flush for several of them; of one
+//! partition there is never more than one sync under way. A failed sync takes the log offline for good: it is never tried again.
 
+use std::collections::VecDeque;
 use std::fmt;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Instant;
 
 use ottla_storage::fs::Fs;
@@ -15,8 +19,12 @@ use crate::metrics::{Latencies, Latency};
 use crate::partition::Partition;
 use crate::waiter::wake_all;
 
-/// The queue of one log directory's flusher thread.
+/// Syncs under way at once in one log directory. They mostly wait; see `docs/performance.md` for what fewer cost.
+const MAX_THREADS: usize = 16;
+
+/// The queue of one log directory, and its threads, which come when there is work for them.
 pub(crate) struct Flusher {
+    name: String,
     queue: Mutex<Queue>,
     changed: Condvar,
     fs: Arc<dyn Fs>,
@@ -25,13 +33,51 @@ pub(crate) struct Flusher {
 
 #[derive(Default)]
 struct Queue {
-    partitions: Vec<Arc<Partition>>,
+    partitions: VecDeque<Arc<Partition>>,
+    /// Threads that wait for work, or were just told of some.
+    idle: usize,
+    threads: Vec<JoinHandle<()>>,
     is_closed: bool,
 }
 
+/// How far the flush of one partition is: queued once at most, synced by one thread at a time.
+#[derive(Debug, Default)]
+pub(crate) struct FlushTurn(AtomicU8);
+
+impl FlushTurn {
+    const IDLE: u8 = 0;
+    const QUEUED: u8 = 1;
+    const RUNNING: u8 = 2;
+    /// Running, and asked for again.
+    const AGAIN: u8 = 3;
+
+    /// Asks for a flush that sees everything done before. Whether the caller has to queue the partition.
+    pub(crate) fn request(&self) -> bool {
+        let next = |turn| match turn {
+            Self::IDLE => Some(Self::QUEUED),
+            Self::RUNNING => Some(Self::AGAIN),
+            _ => None,
+        };
+        self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, next) == Ok(Self::IDLE)
+    }
+
+    /// It was taken from the queue: requests from here on ask for another flush.
+    fn begin(&self) {
+        self.0.store(Self::RUNNING, Ordering::Release);
+    }
+
+    /// Whether it must be queued once more.
+    fn end(&self) -> bool {
+        let next = |turn| Some(if turn == Self::AGAIN { Self::QUEUED } else { Self::IDLE });
+        self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, next) == Ok(Self::AGAIN)
+    }
+}
+
 impl Flusher {
-    pub(crate) fn new(fs: Arc<dyn Fs>) -> Arc<Self> {
+    /// `name` is that of its threads, with their number behind it.
+    pub(crate) fn new(name: String, fs: Arc<dyn Fs>) -> Arc<Self> {
         Arc::new(Self {
+            name,
             queue: Mutex::default(),
             changed: Condvar::new(),
             fs,
@@ -43,11 +89,23 @@ impl Flusher {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn enqueue(&self, partition: Arc<Partition>) {
+    /// Queues a partition whose turn was requested.
+    pub(crate) fn enqueue(self: &Arc<Self>, partition: Arc<Partition>) {
         let mut queue = self.lock();
-        queue.partitions.push(partition);
-        if queue.partitions.len() == 1 {
+        queue.partitions.push_back(partition);
+        if queue.partitions.len() <= queue.idle {
+            drop(queue);
             self.changed.notify_one();
+        } else if queue.threads.len() < MAX_THREADS {
+            let running = Arc::clone(self);
+            let thread = std::thread::Builder::new().name(format!("{}-{}", self.name, queue.threads.len()));
+            match thread.spawn(move || running.run()) {
+                Ok(thread) => queue.threads.push(thread),
+                // Those that are there do the work.
+                Err(error) => {
+                    assert!(!queue.threads.is_empty(), "the operating system gives no thread: {error}");
+                }
+            }
         }
     }
 
@@ -56,31 +114,49 @@ impl Flusher {
         self.latencies.read()
     }
 
-    /// Ends the thread when the queue is empty.
+    /// Works off the queue and ends the threads.
     pub(crate) fn close(&self) {
-        self.lock().is_closed = true;
-        self.changed.notify_one();
-    }
-
-    /// The thread's body: returns after [`Flusher::close`].
-    pub(crate) fn run(&self) {
-        while let Some(group) = self.next_group() {
-            for partition in group {
-                partition.dequeued();
-                self.flush(&partition);
+        loop {
+            let mut queue = self.lock();
+            queue.is_closed = true;
+            let threads = std::mem::take(&mut queue.threads);
+            drop(queue);
+            self.changed.notify_all();
+            if threads.is_empty() {
+                return;
+            }
+            for thread in threads {
+                if thread.join().is_err() {
+                    error!("a flusher thread panicked");
+                }
             }
         }
     }
 
-    fn next_group(&self) -> Option<Vec<Arc<Partition>>> {
+    /// A thread's body: returns after [`Flusher::close`].
+    fn run(self: &Arc<Self>) {
+        while let Some(partition) = self.next() {
+            partition.flush_turn().begin();
+            self.flush(&partition);
+            if partition.flush_turn().end() {
+                partition.enqueue_flush();
+            }
+        }
+    }
+
+    fn next(&self) -> Option<Arc<Partition>> {
         let mut queue = self.lock();
-        while queue.partitions.is_empty() {
+        loop {
+            if let Some(partition) = queue.partitions.pop_front() {
+                return Some(partition);
+            }
             if queue.is_closed {
                 return None;
             }
+            queue.idle += 1;
             queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue.idle -= 1;
         }
-        Some(std::mem::take(&mut queue.partitions))
     }
 
     fn flush(&self, partition: &Arc<Partition>) {

@@ -11,7 +11,7 @@ use ottla_storage::log::LogError;
 use ottla_types::{Offset, TopicPartition, Uuid};
 use tracing::error;
 
-use crate::flusher::Flusher;
+use crate::flusher::{FlushTurn, Flusher};
 use crate::metrics::Traffic;
 use crate::settings::TopicSettings;
 use crate::waiter::{Waiter, wake_all};
@@ -56,7 +56,7 @@ pub(crate) struct Partition {
     is_closed: AtomicBool,
     settings: ArcSwap<TopicSettings>,
     replica: Mutex<Option<Replica<Waiter>>>,
-    is_queued: AtomicBool,
+    flush_turn: FlushTurn,
     /// Log end when [`Partition::settle_if_idle`] last looked.
     seen_end: AtomicI64,
 }
@@ -80,7 +80,7 @@ impl Partition {
             is_closed: AtomicBool::new(false),
             settings: ArcSwap::from(settings),
             replica: Mutex::new(Some(replica)),
-            is_queued: AtomicBool::new(false),
+            flush_turn: FlushTurn::default(),
             seen_end: AtomicI64::new(-1),
         })
     }
@@ -223,11 +223,21 @@ impl Partition {
         current.into_iter().chain(future).collect()
     }
 
-    /// Hands the partition to its flusher, unless it is there already.
+    /// Has what was appended until now made durable by its flusher.
     pub(crate) fn queue_flush(self: &Arc<Self>) {
-        if !self.is_queued.swap(true, Ordering::AcqRel) {
-            self.place.load().flusher.enqueue(Arc::clone(self));
+        if self.flush_turn.request() {
+            self.enqueue_flush();
         }
+    }
+
+    /// Hands the partition, whose turn was requested, to its flusher.
+    pub(crate) fn enqueue_flush(self: &Arc<Self>) {
+        self.place.load().flusher.enqueue(Arc::clone(self));
+    }
+
+    /// For the flusher: how far its flush is.
+    pub(crate) fn flush_turn(&self) -> &FlushTurn {
+        &self.flush_turn
     }
 
     /// Makes a log durable that has not grown since the last call, whatever its policy: only then it can give up its files.
@@ -237,11 +247,6 @@ impl Partition {
         if self.seen_end.swap(end.value(), Ordering::Relaxed) == end.value() && durable < end {
             self.queue_flush();
         }
-    }
-
-    /// The flusher took the partition from its queue: appends from here on queue it anew.
-    pub(crate) fn dequeued(&self) {
-        self.is_queued.store(false, Ordering::Release);
     }
 
     /// Takes the replica away, for deletion or shutdown; later requests find no partition.

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 
 use ottla_metadata::image::MetadataImage;
 use ottla_replica::Replica;
@@ -25,26 +24,21 @@ use crate::random;
 use crate::settings::TopicSettings;
 use crate::waiter::{Waiter, wake_all};
 
-/// The log directories with a flusher thread each.
+/// The log directories with a flusher each.
 pub(crate) struct Replicas {
     dirs: Arc<LogDirs>,
     flushers: BTreeMap<PathBuf, Arc<Flusher>>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Replicas {
     pub(crate) fn new(dirs: LogDirs) -> Self {
         let dirs = Arc::new(dirs);
         let mut flushers = BTreeMap::new();
-        let mut threads = Vec::new();
         for (index, dir) in dirs.dirs().iter().enumerate() {
-            let flusher = Flusher::new(Arc::clone(dirs.fs()));
-            let running = Arc::clone(&flusher);
-            let thread = std::thread::Builder::new().name(format!("flusher-{index}"));
-            threads.push(thread.spawn(move || running.run()).expect("the operating system gives a thread"));
+            let flusher = Flusher::new(format!("flusher-{index}"), Arc::clone(dirs.fs()));
             flushers.insert(dir.path().to_owned(), flusher);
         }
-        Self { dirs, flushers, threads: Mutex::new(threads) }
+        Self { dirs, flushers }
     }
 
     /// How long syncs took, by directory.
@@ -225,11 +219,6 @@ impl Replicas {
     pub(crate) fn shut_down(&self, broker: &Broker, broker_epoch: Option<i64>) {
         for flusher in self.flushers.values() {
             flusher.close();
-        }
-        for thread in self.threads.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
-            if thread.join().is_err() {
-                error!("a flusher thread panicked");
-            }
         }
         let moving = broker.moves.shut_down();
         let logs = broker.partitions().iter().filter_map(|partition| take(partition)).chain(moving).collect();
