@@ -158,9 +158,13 @@ impl<W> Replica<W> {
         Ok((info, self.advance()))
     }
 
-    /// Whether something waits for a flush to count.
+    /// Whether a flusher should be at work: something waits for it to count, or the log asks for it (`flush.messages`, a rolled
+    /// segment).
     pub fn needs_flush(&self) -> bool {
-        self.durability == Durability::Sync && self.log.durable_offset() < self.log.log_end_offset()
+        match self.durability {
+            Durability::Sync => self.log.durable_offset() < self.log.log_end_offset(),
+            Durability::PageCache => self.log.flush_due_by_append(),
+        }
     }
 
     /// Everything below counts: it may be acknowledged and read.
@@ -226,6 +230,8 @@ impl<W> Replica<W> {
         }
         let own = match self.durability {
             Durability::Sync => self.log.durable_offset(),
+            // With `flush.messages` an append that asks for a flush counts after it, as Kafka makes it before it answers.
+            Durability::PageCache if self.log.flush_messages_reached() => self.log.durable_offset(),
             Durability::PageCache => self.log.log_end_offset(),
         };
         let (before, stable_before) = (self.log.high_watermark(), self.log.last_stable_offset());

@@ -119,19 +119,34 @@ pub(super) fn collect(entries: &[(LogKey, CheckpointEntry)], which: Checkpoint) 
 /// The directory is offline, or is now.
 pub fn apply_retention(
     dirs: &LogDirs,
-    dir: &LogDir,
+    dir: &Arc<LogDir>,
     owner: &dyn LogOwner,
     now_ms: i64,
 ) -> Result<RetentionSummary, DirOffline> {
     let mut summary = RetentionSummary::default();
+    let mut due = Vec::new();
     for key in dirs.logs_in(dir) {
+        with_log(dir, owner, &key, &mut |log| {
+            if !log.config().cleanup_policy.compact && log.is_retention_due(now_ms)? {
+                due.push(key.clone());
+            }
+            Ok(())
+        })?;
+    }
+    if due.is_empty() {
+        return Ok(summary);
+    }
+    // A crash may bring some of the removed segments back and leave a hole behind them. Above the recovery point that would look
+    // like an end that was never written, and what follows would go.
+    for key in &due {
+        flush_if(dir, owner, key, now_ms, &|_| true)?;
+    }
+    write_checkpoints(dirs, dir, owner, &[Checkpoint::RecoveryPoints])?;
+    for key in due {
         let mut more = true;
         while more {
             more = false;
             with_log(dir, owner, &key, &mut |log| {
-                if log.config().cleanup_policy.compact {
-                    return Ok(());
-                }
                 let outcome = log.delete_old_segments(now_ms, SEGMENTS_PER_TURN)?;
                 summary.segments += outcome.removed.len();
                 summary.bytes += outcome.removed.iter().map(|segment| segment.size_bytes).sum::<u64>();
@@ -178,23 +193,34 @@ pub fn flush_due(
 ) -> Result<usize, DirOffline> {
     let mut flushed = 0;
     for key in dirs.logs_in(dir) {
-        let _names = dir.hold_names();
-        let mut ticket = None;
-        with_log(dir, owner, &key, &mut |log| {
-            if log.flush_due(now_ms) {
-                ticket = log.begin_flush(now_ms)?;
-            }
-            Ok(())
-        })?;
-        let Some(ticket) = ticket else { continue };
-        let mut outcome = Some(ticket.sync(dir.fs().as_ref()));
-        with_log(dir, owner, &key, &mut |log| match outcome.take() {
-            Some(outcome) => log.complete_flush(outcome).map(|_| ()),
-            None => Ok(()),
-        })?;
-        flushed += 1;
+        flushed += usize::from(flush_if(dir, owner, &key, now_ms, &|log| log.flush_due(now_ms))?);
     }
     Ok(flushed)
+}
+
+/// Makes a log durable that `is_due`; whether there was anything to sync.
+fn flush_if(
+    dir: &Arc<LogDir>,
+    owner: &dyn LogOwner,
+    key: &LogKey,
+    now_ms: i64,
+    is_due: &dyn Fn(&Log) -> bool,
+) -> Result<bool, DirOffline> {
+    let _names = dir.hold_names();
+    let mut ticket = None;
+    with_log(dir, owner, key, &mut |log| {
+        if is_due(log) {
+            ticket = log.begin_flush(now_ms)?;
+        }
+        Ok(())
+    })?;
+    let Some(ticket) = ticket else { return Ok(false) };
+    let mut outcome = Some(ticket.sync(dir.fs().as_ref()));
+    with_log(dir, owner, key, &mut |log| match outcome.take() {
+        Some(outcome) => log.complete_flush(outcome).map(|_| ()),
+        None => Ok(()),
+    })?;
+    Ok(true)
 }
 
 /// Closes the files of logs that nobody used for `idle_ms`. Returns how many logs still have open files.

@@ -173,6 +173,14 @@ pub trait FsFile: Send + Sync + Debug {
     fn sync_data(&self) -> io::Result<()>;
     /// Says that the whole file will be read soon, so that it is brought into memory in the background. A hint: nothing may happen.
     fn prefetch(&self) {}
+    /// Has later reads see what the disk has, where the cache claims to agree with it. After a failed sync it does not: the
+    /// kernel shows what was never written, and will not write it. Unsynced writes that may still succeed stay.
+    ///
+    /// # Errors
+    /// As the operating system's posix_fadvise.
+    fn forget_cached(&self) -> io::Result<()> {
+        Ok(())
+    }
     /// The descriptor for `sendfile`; `None` where there is no real file.
     fn as_fd(&self) -> Option<BorrowedFd<'_>>;
 }

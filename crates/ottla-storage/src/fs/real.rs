@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{FlockOperation, fcntl_lock, fdatasync};
+use rustix::fs::{Advice, FlockOperation, fadvise, fcntl_lock, fdatasync};
 use rustix::io::Errno;
 use rustix::process::{Flock, FlockType, Pid, Resource, Rlimit, fcntl_getlk, getrlimit, setrlimit};
 
@@ -265,6 +265,10 @@ impl FsFile for RealFile {
     fn prefetch(&self) {
         // File systems that cannot do it have nothing to gain.
         _ = rustix::fs::fadvise(&self.0, 0, None, rustix::fs::Advice::WillNeed);
+    }
+
+    fn forget_cached(&self) -> io::Result<()> {
+        Ok(fadvise(&self.0, 0, None, Advice::DontNeed)?)
     }
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {

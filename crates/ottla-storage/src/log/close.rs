@@ -3,7 +3,7 @@
 use super::epoch_cache;
 use super::segment::Segment;
 use super::{Log, LogError};
-use crate::fs::{OpenMode, replace_file, temporary_path};
+use crate::fs::{OpenMode, temporary_path};
 
 impl Log {
     /// Drops file handles and caches that were not used for `idle_ms`, as far as nothing is left to sync in them. To be called
@@ -138,7 +138,7 @@ impl Log {
         if self.epochs.changes() != self.epochs_synced {
             let path = self.dir.join(epoch_cache::FILE_NAME);
             let text = self.epochs.format();
-            replace_file(self.fs.as_ref(), &path, text.as_bytes()).map_err(LogError::io("replace", &path))?;
+            self.epoch_file.replace(self.fs.as_ref(), &path, &text, self.epochs.changes())?;
             self.epochs_synced = self.epochs.changes();
         }
         Ok(())

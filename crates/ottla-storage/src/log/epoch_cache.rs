@@ -107,10 +107,32 @@ impl EpochCache {
         self.changes += 1;
     }
 
-    /// Notes that recovery found a batch of `epoch` at `base`. Kafka only takes epochs above the latest known one; here
-    /// the file may lag behind the log, so whatever contradicts the batch goes.
-    pub(crate) fn confirm(&mut self, epoch: LeaderEpoch, base: Offset) {
-        if epoch.value() < 0 || base.value() < 0 || self.epoch_for(base) == Some(epoch) {
+    /// Notes that recovery found a batch of `epoch` from `base` to `last`. Kafka only takes epochs above the latest known one;
+    /// here the file may lag behind the log, so whatever contradicts the batch goes. Later epochs need not: what follows
+    /// may not be read.
+    pub(crate) fn confirm(&mut self, epoch: LeaderEpoch, base: Offset, last: Offset) {
+        if epoch.value() < 0 || base.value() < 0 {
+            return;
+        }
+        let next = self.entries.partition_point(|entry| entry.start < base);
+        let after = self.entries.partition_point(|entry| entry.start <= last).max(next);
+        let before = next.checked_sub(1).and_then(|at| self.entries.get(at)).map(|entry| entry.epoch);
+        let begun_here = [EpochEntry { epoch, start: base }];
+        let inside = self.entries.get(next..after).unwrap_or_default();
+        if (before == Some(epoch) && inside.is_empty()) || (before != Some(epoch) && inside == begun_here) {
+            return;
+        }
+        self.changes += 1;
+        let fits = before.is_none_or(|before| before <= epoch)
+            && self.entries.get(after).is_none_or(|after| after.epoch >= epoch);
+        if fits {
+            self.entries.drain(next..after);
+            if self.entries.get(next).is_some_and(|entry| entry.epoch == epoch) {
+                self.entries.remove(next);
+            }
+            if before != Some(epoch) {
+                self.entries.insert(next, EpochEntry { epoch, start: base });
+            }
             return;
         }
         while self.entries.last().is_some_and(|last| last.epoch > epoch || last.start > base) {
@@ -122,7 +144,6 @@ impl EpochCache {
             }
             self.entries.push(EpochEntry { epoch, start: base });
         }
-        self.changes += 1;
     }
 
     /// Forgets epochs that start at or after `end`.
@@ -249,12 +270,27 @@ mod tests {
     fn recovery_replaces_stale_epochs() {
         // The file still has epoch 5 from before a truncation; the log goes on with epochs 4 and 6.
         let mut stale = cache(&[(3, 0), (5, 100)]);
-        stale.confirm(LeaderEpoch(3), Offset(80));
-        stale.confirm(LeaderEpoch(4), Offset(85));
-        stale.confirm(LeaderEpoch(6), Offset(100));
+        stale.confirm(LeaderEpoch(3), Offset(80), Offset(80));
+        stale.confirm(LeaderEpoch(4), Offset(85), Offset(85));
+        stale.confirm(LeaderEpoch(6), Offset(100), Offset(100));
         assert_eq!(pairs(&stale), [(3, 0), (4, 85), (6, 100)]);
         let mut longer = cache(&[(3, 0), (5, 80)]);
-        longer.confirm(LeaderEpoch(3), Offset(85));
+        longer.confirm(LeaderEpoch(3), Offset(85), Offset(85));
         assert_eq!(pairs(&longer), [(3, 0)]);
+    }
+
+    #[test]
+    fn a_batch_below_the_log_start_does_not_speak_against_later_epochs() {
+        let mut moved = cache(&[(3, 30), (5, 80)]);
+        moved.confirm(LeaderEpoch(1), Offset(0), Offset(2));
+        moved.confirm(LeaderEpoch(3), Offset(10), Offset(10));
+        assert_eq!(pairs(&moved), [(1, 0), (3, 10), (5, 80)]);
+        let mut same = cache(&[(3, 30), (5, 80)]);
+        same.confirm(LeaderEpoch(3), Offset(10), Offset(10));
+        assert_eq!(pairs(&same), [(3, 10), (5, 80)]);
+        // One that begins inside of a batch is stale.
+        let mut inside = cache(&[(3, 0), (5, 90)]);
+        inside.confirm(LeaderEpoch(4), Offset(85), Offset(95));
+        assert_eq!(pairs(&inside), [(3, 0), (4, 85)]);
     }
 }

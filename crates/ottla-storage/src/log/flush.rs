@@ -1,7 +1,7 @@
 //! Durability in two phases: what to sync is decided under the log's lock, the sync itself is not.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ottla_types::Offset;
 
@@ -17,11 +17,34 @@ pub struct FlushTicket {
     up_to: Offset,
     files: Vec<Arc<dyn FsFile>>,
     /// New contents of `leader-epoch-checkpoint`, replaced atomically.
-    replace: Option<(PathBuf, String)>,
+    replace: Option<(Arc<EpochFile>, PathBuf, String)>,
     dir: Option<PathBuf>,
     parent: Option<PathBuf>,
     path: PathBuf,
     done: Done,
+}
+
+/// Who writes `leader-epoch-checkpoint`: a ticket may be carried out late, when the log has written a newer one itself.
+#[derive(Debug, Default)]
+pub(super) struct EpochFile(Mutex<u64>);
+
+impl EpochFile {
+    /// Replaces the file, durably, by what it was after `changes` changes; `false` when it is newer already.
+    pub(super) fn replace(
+        &self,
+        fs: &dyn Fs,
+        path: &Path,
+        text: &str,
+        changes: u64,
+    ) -> Result<bool, LogError> {
+        let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if *written >= changes {
+            return Ok(false);
+        }
+        replace_file(fs, path, text.as_bytes()).map_err(LogError::io("replace", path))?;
+        *written = changes;
+        Ok(true)
+    }
 }
 
 /// What a completed ticket has covered.
@@ -65,8 +88,9 @@ impl FlushTicket {
             file.sync_data().map_err(LogError::io("sync", &self.path))?;
         }
         let mut dir = self.dir;
-        if let Some((path, text)) = &self.replace {
-            replace_file(fs, path, text.as_bytes()).map_err(LogError::io("replace", path))?;
+        if let Some((file, path, text)) = &self.replace
+            && file.replace(fs, path, text, self.done.epoch_changes)?
+        {
             // That has synced the directory as well.
             dir = None;
         }
@@ -109,8 +133,9 @@ impl Log {
             let path = self.dir.join(partition_metadata::FILE_NAME);
             files.push(fs.open(&path, OpenMode::Write).map_err(LogError::io("open", &path))?);
         }
-        let replace = (self.epochs.changes() != self.epochs_synced)
-            .then(|| (self.dir.join(epoch_cache::FILE_NAME), self.epochs.format()));
+        let replace = (self.epochs.changes() != self.epochs_synced).then(|| {
+            (Arc::clone(&self.epoch_file), self.dir.join(epoch_cache::FILE_NAME), self.epochs.format())
+        });
         let dir = (self.dir_changes != self.dir_synced).then(|| self.dir.to_path_buf());
         let parent = self.dir.parent().filter(|_| self.parent_unsynced).map(PathBuf::from);
         if files.is_empty() && replace.is_none() && dir.is_none() && parent.is_none() {
@@ -156,18 +181,19 @@ impl Log {
         self.epochs_synced = self.epochs_synced.max(done.epoch_changes);
         self.parent_unsynced &= !done.parent;
         self.last_flush_ms = self.last_flush_ms.max(done.begun_ms);
+        // After a cut the same offsets may hold other records, and the same names other segments, of which the ticket knows nothing.
+        if done.cuts != self.cuts {
+            return;
+        }
         for &(base, changes, indexes) in &done.segments {
             let Ok(at) = self.segments.binary_search_by_key(&base, |segment| segment.base) else { continue };
             let segment = &mut self.segments[at];
             segment.synced_changes = segment.synced_changes.max(changes);
-            if indexes && segment.changes == changes && done.cuts == self.cuts {
+            if indexes && segment.changes == changes {
                 segment.indexes_unsynced = false;
             }
         }
-        // After a cut the same offsets may hold other records, of which the ticket knows nothing.
-        if done.cuts == self.cuts {
-            self.durable = self.durable.max(done.up_to);
-        }
+        self.durable = self.durable.max(done.up_to);
     }
 
     /// Flushes in one go, for callers without a flusher: shut-down, tests, the quorum's log.
@@ -184,12 +210,20 @@ impl Log {
         }
     }
 
+    /// Whether `flush.messages` or a rolled segment ask for a flush now: Kafka asks with each append (`UnifiedLog.append`).
+    pub fn flush_due_by_append(&self) -> bool {
+        self.durable < self.active().base || self.flush_messages_reached()
+    }
+
+    /// Whether as many records are not durable as `flush.messages` says.
+    pub fn flush_messages_reached(&self) -> bool {
+        let unflushed = self.log_end - self.durable;
+        unflushed > 0 && unflushed >= self.config.flush_messages
+    }
+
     /// Whether `flush.messages`, `flush.ms` or a rolled segment ask for a flush.
     pub fn flush_due(&self, now_ms: i64) -> bool {
-        let unflushed = self.log_end - self.durable;
-        let rolled = self.durable < self.active().base;
-        rolled
-            || (unflushed > 0 && unflushed >= self.config.flush_messages)
-            || (unflushed > 0 && now_ms.saturating_sub(self.last_flush_ms) >= self.config.flush_ms)
+        let waited = now_ms.saturating_sub(self.last_flush_ms);
+        self.flush_due_by_append() || (self.log_end > self.durable && waited >= self.config.flush_ms)
     }
 }

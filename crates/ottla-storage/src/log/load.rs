@@ -134,6 +134,7 @@ impl Log {
             last_flush_ms: open.now_ms,
             epochs: EpochCache::default(),
             epochs_synced: 0,
+            epoch_file: Arc::default(),
             producers: ProducerState::default(),
             unsynced_files: Vec::new(),
             metadata_unsynced: false,
@@ -395,6 +396,7 @@ fn finish_swap(fs: &dyn Fs, dir: &Path, listing: &Listing, report: &mut LoadRepo
     for name in invalid.into_iter().chain(&listing.cleaned) {
         remove(fs, &dir.join(name))?;
     }
+    let valid = without_lone_indexes(fs, dir, valid)?;
     let mut covered: Option<(Offset, Offset)> = None;
     let mut replaced = BTreeSet::new();
     for name in &valid {
@@ -415,6 +417,8 @@ fn finish_swap(fs: &dyn Fs, dir: &Path, listing: &Listing, report: &mut LoadRepo
                 remove(fs, &dir.join(&name))?;
             }
         }
+        // What was replaced must not come back beside what replaces it.
+        fs.sync_dir(dir).map_err(LogError::io("sync", dir))?;
     }
     let mut segments = Vec::new();
     for name in valid {
@@ -426,6 +430,34 @@ fn finish_swap(fs: &dyn Fs, dir: &Path, listing: &Listing, report: &mut LoadRepo
     fs.sync_dir(dir).map_err(LogError::io("sync", dir))?;
     report.events.push(LoadEvent::FinishedSwap { segments });
     Ok(())
+}
+
+/// Leaves out `.swap` files of indexes whose `.log.swap` is not there, removing them and the indexes in place, so that those are
+/// rebuilt: the segment may have been renamed already, or its name may never have reached the disk.
+fn without_lone_indexes<'a>(
+    fs: &dyn Fs,
+    dir: &Path,
+    valid: Vec<&'a String>,
+) -> Result<Vec<&'a String>, LogError> {
+    let base_of = |name: &str| files::parse(name).map(|(base, _)| base);
+    let logs: BTreeSet<Offset> =
+        valid.iter().filter(|name| name.ends_with(".log.swap")).filter_map(|name| base_of(name)).collect();
+    let (whole, lone): (Vec<&String>, Vec<&String>) =
+        valid.into_iter().partition(|name| base_of(name).is_none_or(|base| logs.contains(&base)));
+    if lone.is_empty() {
+        return Ok(whole);
+    }
+    for base in lone.iter().filter_map(|name| base_of(name)) {
+        for extension in [files::INDEX, files::TIME_INDEX, files::TXN_INDEX] {
+            remove(fs, &files::path(dir, base, extension))?;
+        }
+    }
+    // The swap files are what tells of the others.
+    fs.sync_dir(dir).map_err(LogError::io("sync", dir))?;
+    for name in lone {
+        remove(fs, &dir.join(name))?;
+    }
+    Ok(whole)
 }
 
 /// The offset after the last batch of a segment file.

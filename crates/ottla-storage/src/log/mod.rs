@@ -78,6 +78,7 @@ pub struct Log {
     epochs: EpochCache,
     /// The epoch cache's change count that `leader-epoch-checkpoint` has.
     epochs_synced: u64,
+    epoch_file: Arc<flush::EpochFile>,
     producers: ProducerState,
     /// Producer snapshots and other small files that the next flush syncs.
     unsynced_files: Vec<Arc<dyn FsFile>>,

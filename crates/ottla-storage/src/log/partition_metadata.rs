@@ -11,9 +11,10 @@ pub(crate) fn format(topic_id: Uuid) -> String {
     format!("version: 0\ntopic_id: {topic_id}")
 }
 
-/// `None` for an empty file, which a crash right after the creation leaves.
+/// `None` for what a crash right after the creation leaves: nothing, or a part of what [`format`] gives, with zeros where the
+/// rest never reached the disk.
 pub(crate) fn parse(text: &str) -> Result<Option<Uuid>, String> {
-    if text.is_empty() {
+    if is_torn(text) {
         return Ok(None);
     }
     let mut lines = text.lines();
@@ -24,6 +25,16 @@ pub(crate) fn parse(text: &str) -> Result<Option<Uuid>, String> {
     let id = field(lines.next(), "topic_id")?;
     let id: Uuid = id.parse().map_err(|_| format!("{id:?} is not a topic id"))?;
     if id.is_zero() { Err("the topic id is zero".to_owned()) } else { Ok(Some(id)) }
+}
+
+/// Whether the file was written in part. It is written once, in place, before anything that the topic id protects.
+fn is_torn(text: &str) -> bool {
+    let whole = format(Uuid::ZERO);
+    let prefix = whole.len() - Uuid::ZERO.to_string().len();
+    let is_own = |(at, (found, due)): (usize, (u8, u8))| found == 0 || at >= prefix || found == due;
+    let bytes = text.bytes();
+    let is_short = text.len() < whole.len() || text.contains('\0');
+    is_short && text.len() <= whole.len() && bytes.zip(whole.bytes()).enumerate().all(is_own)
 }
 
 fn field<'a>(line: Option<&'a str>, name: &str) -> Result<&'a str, String> {
@@ -48,16 +59,26 @@ mod tests {
     }
 
     #[test]
+    fn a_torn_file_is_none() {
+        let whole = format(Uuid::METADATA_TOPIC);
+        for end in 0..whole.len() {
+            assert_eq!(parse(&whole[..end]), Ok(None), "{end}");
+            let zeros = "\0".repeat(whole.len() - end);
+            assert_eq!(parse(&format!("{}{zeros}", &whole[..end])), Ok(None), "{end}");
+            assert_eq!(parse(&format!("{}{}", "\0".repeat(end + 1), &whole[end + 1..])), Ok(None), "{end}");
+        }
+    }
+
+    #[test]
     fn accepts_later_versions_and_refuses_nonsense() {
         assert_eq!(
             parse("version: 7\ntopic_id:  AAAAAAAAAAAAAAAAAAAAAQ\nmore: 1"),
             Ok(Some(Uuid::METADATA_TOPIC))
         );
-        assert_eq!(parse(""), Ok(None));
         for text in [
             "version: -1\ntopic_id: AAAAAAAAAAAAAAAAAAAAAQ",
-            "version: 0",
-            "version: 0\ntopic_id: x",
+            "version: 1",
+            "version: 0\ntopic: x",
             "version: 0\ntopic_id: AAAAAAAAAAAAAAAAAAAAAA",
             "version:0\ntopic_id: AAAAAAAAAAAAAAAAAAAAAQ",
         ] {

@@ -75,6 +75,9 @@ impl Log {
         let mut corrupt = Vec::new();
         self.rebuild_producers(open.log_start_offset, base, false, open.now_ms, &mut corrupt)?;
         report.events.extend(corrupt.into_iter().map(|offset| LoadEvent::CorruptSnapshot { offset }));
+        if unflushed {
+            self.segments[at].forget_cached(fs.as_ref())?;
+        }
         self.segments[at].reset_indexes(fs.as_ref())?;
         let found = self.read_segment(at)?;
         let removed_bytes = u64::from(self.segments[at].size - found.valid_bytes);
@@ -148,7 +151,7 @@ impl Log {
             }
             next = batch.next_offset();
             if batch.magic() >= 2 {
-                self.epochs.confirm(batch.leader_epoch(), batch.base_offset());
+                self.epochs.confirm(batch.leader_epoch(), batch.base_offset(), batch.last_offset());
                 if batch.has_producer_id() {
                     self.replay(at, &producer_batch(&batch), true)?;
                 }

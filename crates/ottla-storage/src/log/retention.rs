@@ -60,6 +60,15 @@ impl Log {
         Ok(true)
     }
 
+    /// Whether [`Log::delete_old_segments`] would remove anything.
+    ///
+    /// # Errors
+    /// The disk; or it failed before.
+    pub fn is_retention_due(&self, now_ms: i64) -> Result<bool, LogError> {
+        self.check_writable()?;
+        Ok(self.removable(now_ms)?.is_some())
+    }
+
     /// Removes at most `max_segments` old segments by the rules of `cleanup.policy`: below the log start always, by size and
     /// time if it has `delete`. Only what is below the high watermark goes.
     ///

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use ottla_storage::dir::{Checkpoint, DirOffline, LogKey, NewLog, flush_due, write_checkpoints};
-use ottla_storage::fs::{Fs, MemFs, read_file};
+use ottla_storage::fs::{Fs, MemFs};
 use ottla_storage::log::ReadRequest;
 use ottla_types::{LeaderEpoch, Offset};
 
@@ -67,7 +67,6 @@ fn check(fs: &MemFs, promises: &Promises, context: &str) {
     if !promises.formatted {
         format(fs, &DIRS).unwrap_or_else(|e| panic!("{context}: {e}"));
     }
-    remove_torn_topic_ids(fs);
     let node = Node::start(fs, &DIRS).unwrap_or_else(|e| panic!("{context}: {e}"));
     assert_eq!(node.dirs.first_offline(), None, "{context}");
     if let Some((start, watermark, end)) = node.offsets("kept", 0) {
@@ -94,22 +93,6 @@ fn check(fs: &MemFs, promises: &Promises, context: &str) {
         assert_eq!(logs[&key("kept", 0)].log.log_end_offset().0, 15, "{context}: called clean, but is not");
     }
     drop(node);
-}
-
-/// `partition.metadata` is written in place, so a crash may leave a part of it, which `Log::open` takes for corruption.
-/// Without this the directory would be offline; to be dropped when the log reads such a file as missing.
-fn remove_torn_topic_ids(fs: &MemFs) {
-    for dir in DIRS.map(Path::new) {
-        for (name, info) in fs.list(dir).unwrap_or_default() {
-            let path = dir.join(name).join("partition.metadata");
-            if info.is_dir && fs.info(&path).is_ok() {
-                let whole = read_file(fs, &path, 100).unwrap().iter().filter(|b| **b != 0).count() == 43;
-                if !whole {
-                    fs.remove_file(&path).unwrap();
-                }
-            }
-        }
-    }
 }
 
 #[test]

@@ -3,6 +3,9 @@
 use super::contents::{Contents, PAGE};
 use super::tree::{ContentChange, FileInode, Tree};
 
+/// What a disk writes whole or not at all.
+const SECTOR: usize = 512;
+
 /// Turns the visible state into what would be found after a crash, by the seed's choice.
 pub(super) fn crash(tree: &mut Tree, seed: u64) {
     let mut dice = Dice(seed);
@@ -53,16 +56,20 @@ fn choose(dice: &mut Dice, n: usize) -> Vec<bool> {
     }
 }
 
-/// Stores a part of a write: up to some byte, or some of its pages.
+/// Stores a part of a write: up to some byte, some of its pages or sectors, or nothing but its length.
 fn write_torn(contents: &mut Contents, offset: usize, bytes: &[u8], dice: &mut Dice) {
-    if dice.below(2) == 0 {
-        let end = dice.below(bytes.len() + 1);
-        contents.write_at(&bytes[..end], offset);
-        return;
-    }
+    let unit = match dice.below(4) {
+        0 => {
+            let end = dice.below(bytes.len() + 1);
+            return contents.write_at(&bytes[..end], offset);
+        }
+        1 => return contents.set_len(contents.len().max(offset + bytes.len())),
+        2 => SECTOR,
+        _ => PAGE,
+    };
     let mut start = 0;
     while start < bytes.len() {
-        let end = bytes.len().min(start + PAGE - (offset + start) % PAGE);
+        let end = bytes.len().min(start + unit - (offset + start) % unit);
         if dice.below(2) == 0 {
             contents.write_at(&bytes[start..end], offset + start);
         }

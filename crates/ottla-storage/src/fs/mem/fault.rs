@@ -53,12 +53,14 @@ pub enum Effect {
     Denied,
     /// A write stores this many of its bytes, then fails with `EIO`; any other operation as [`Effect::Io`].
     Torn(usize),
+    /// A sync says that all is well and does nothing, as a drive whose cache lies; any other operation as [`Effect::Io`].
+    Pretended,
 }
 
 impl Effect {
     pub(super) fn error(self) -> io::Error {
         io::Error::from_raw_os_error(match self {
-            Self::Io | Self::Torn(_) => 5,
+            Self::Io | Self::Torn(_) | Self::Pretended => 5,
             Self::NoSpace => 28,
             Self::Denied => 13,
         })
@@ -175,6 +177,15 @@ impl Faults {
         match self.strike(operation, path)? {
             Some(effect) => Err(effect.error()),
             None => Ok(()),
+        }
+    }
+
+    /// As [`Faults::check`], for a sync: whether it does anything.
+    pub(super) fn judge_sync(&mut self, operation: Operation, path: &Path) -> io::Result<bool> {
+        match self.strike(operation, path)? {
+            None => Ok(true),
+            Some(Effect::Pretended) => Ok(false),
+            Some(effect) => Err(effect.error()),
         }
     }
 

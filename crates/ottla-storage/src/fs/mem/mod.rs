@@ -103,7 +103,7 @@ impl MemFs {
     }
 
     /// The machine stops and starts again. What was synced is there; of the rest a choice by `seed`: unsynced writes kept,
-    /// lost, reordered or torn (at a byte, or by 4 KiB pages), unsynced creations, renames and removals kept or undone.
+    /// lost, reordered or torn (at a byte, by sectors or pages, or all but the length lost), unsynced creations, renames and removals kept or undone.
     /// Handles and locks of before are dead, faults are gone.
     pub fn crash(&self, seed: u64) {
         let mut state = self.state();
@@ -191,8 +191,7 @@ impl Fs for MemFs {
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let mut state = self.state();
-        state.faults.check(Operation::SyncDir, dir)?;
-        state.tree.sync_dir(dir)
+        if state.faults.judge_sync(Operation::SyncDir, dir)? { state.tree.sync_dir(dir) } else { Ok(()) }
     }
 
     fn volume(&self, dir: &Path) -> io::Result<Option<Arc<dyn Volume>>> {
@@ -307,15 +306,23 @@ impl FsFile for MemFile {
 
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.live()?;
-        let verdict = state.faults.check(Operation::Sync, &self.path);
+        let verdict = state.faults.judge_sync(Operation::Sync, &self.path);
         let powered_off = state.faults.is_powered_off();
         let file = state.tree.file_mut(self.inode)?;
         match verdict {
-            Ok(()) => file.sync(),
+            Ok(true) => file.sync(),
+            Ok(false) => {}
             Err(_) if powered_off => {}
             Err(_) => file.lose_unsynced(),
         }
-        verdict
+        verdict.map(|_| ())
+    }
+
+    fn forget_cached(&self) -> io::Result<()> {
+        let mut state = self.live()?;
+        state.faults.check(Operation::Look, &self.path)?;
+        state.tree.file_mut(self.inode)?.forget_cached();
+        Ok(())
     }
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {

@@ -389,6 +389,16 @@ impl FileInode {
     pub(super) fn lose_unsynced(&mut self) {
         self.pending.clear();
     }
+
+    /// What was lost is not seen any more; only the length stays, as it is no page.
+    pub(super) fn forget_cached(&mut self) {
+        let len = self.visible.len();
+        self.visible.clone_from(&self.durable);
+        for change in &self.pending {
+            change.apply(&mut self.visible);
+        }
+        self.visible.set_len(len);
+    }
 }
 
 impl ContentChange {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ottla_record::{BatchBuilder, BatchView, Limits, RecordError, RecordView, TimestampType};
-use ottla_types::{Offset, ProducerEpoch, ProducerId};
+use ottla_types::{Offset, ProducerEpoch, ProducerId, Sequence};
 
 use super::offset_map::OffsetMap;
 use super::transactions::Transactions;
@@ -14,6 +14,17 @@ pub(in crate::log) struct LastRecord {
     /// Offset of its last data; without one its last marker counts.
     pub(in crate::log) last_data: Option<Offset>,
     pub(in crate::log) epoch: ProducerEpoch,
+    /// Its last batch that cannot be lost any more, if newer ones still can: should a crash take those, its state hangs on this.
+    pub(in crate::log) stable: Option<StableBatch>,
+}
+
+/// How the batch is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::log) enum StableBatch {
+    /// By its last offset.
+    EndsAt(Offset),
+    /// The producer state remembers only newer ones: by its last sequence.
+    Sequence(Sequence),
 }
 
 /// The last records of the producers that are active.
@@ -90,8 +101,18 @@ impl Filter<'_> {
 
     fn is_last_of_producer(&self, batch: &BatchView<'_>) -> bool {
         let Some(last) = self.last_records.get(&batch.producer_id()) else { return false };
+        let is_stable = match last.stable {
+            Some(StableBatch::EndsAt(offset)) => batch.last_offset() == offset,
+            Some(StableBatch::Sequence(sequence)) => {
+                batch.producer_epoch() == last.epoch
+                    && batch.last_sequence() == sequence
+                    && !batch.attributes().is_control()
+            }
+            None => false,
+        };
         batch.has_producer_id()
             && match last.last_data {
+                _ if is_stable => true,
                 Some(offset) => batch.last_offset() == offset,
                 None => batch.attributes().is_control() && batch.producer_epoch() == last.epoch,
             }

@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
-use ottla_types::Offset;
+use ottla_types::{Offset, Sequence};
 
-use super::filter::{LastRecord, LastRecords};
+use super::filter::{LastRecord, LastRecords, StableBatch};
 use super::run::{Plan, Source};
 use crate::fs::remove_file_if_exists;
+use crate::log::producer_state::{BatchMetadata, ProducerEntry};
 use crate::log::segment::Segment;
 use crate::log::{AbortedTxn, Log, LogError, files};
 
@@ -41,13 +42,31 @@ impl Log {
         }
     }
 
-    /// What each active producer wrote last, for batches that must stay (`lastRecordsOfActiveProducers`).
+    /// What each active producer wrote last, for batches that must stay (`lastRecordsOfActiveProducers`). Kafka takes the last
+    /// one alone, even if a crash can still take that away, and then refuses what the producer sends next.
     pub(super) fn last_records(&self) -> LastRecords {
-        let last = |entry: &crate::log::producer_state::ProducerEntry| LastRecord {
+        let last = |entry: &ProducerEntry| LastRecord {
             last_data: entry.batches.last().map(|batch| batch.last_offset),
             epoch: entry.epoch,
+            stable: self.last_stable_batch(entry),
         };
         self.producers.producers().iter().map(|(id, entry)| (*id, last(entry))).collect()
+    }
+
+    fn last_stable_batch(&self, entry: &ProducerEntry) -> Option<StableBatch> {
+        let is_stable = |batch: &BatchMetadata| batch.last_offset < self.high_watermark;
+        let (first, last) = entry.batches.first().zip(entry.batches.last())?;
+        if is_stable(last) {
+            return None;
+        }
+        match entry.batches.iter().rfind(|batch| is_stable(batch)) {
+            Some(batch) => Some(StableBatch::EndsAt(batch.last_offset)),
+            None => match first.first_sequence().value() {
+                // It may be its first batch of all, or follow one with the largest sequence.
+                0 => Some(StableBatch::Sequence(Sequence(i32::MAX))),
+                next => Some(StableBatch::Sequence(Sequence(next.wrapping_sub(1)))),
+            },
+        }
     }
 
     /// The transactions that were aborted and touch `[from, upper)` (`collectAbortedTransactions`).
@@ -107,6 +126,10 @@ impl Log {
                 if old.base != segment.base {
                     log.discard_snapshot(old.base, now_ms)?;
                 }
+            }
+            if replaced.len() > 1 {
+                // The others must not come back beside the segment that has what they had.
+                log.sync_dir()?;
             }
             segment.rename_files(fs.as_ref(), "")?;
             // A flush that began before does not speak of this segment.

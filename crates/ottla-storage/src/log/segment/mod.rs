@@ -189,6 +189,12 @@ impl Segment {
         Ok(files)
     }
 
+    /// Has the `.log` file read from the disk: see [`crate::fs::FsFile::forget_cached`].
+    pub(crate) fn forget_cached(&self, fs: &dyn Fs) -> Result<(), LogError> {
+        let path = self.path(files::LOG);
+        self.log_file(fs)?.forget_cached().map_err(LogError::io("read", &path))
+    }
+
     /// Makes the `.log` file durable.
     pub(crate) fn sync_log(&mut self, fs: &dyn Fs) -> Result<(), LogError> {
         let path = self.path(files::LOG);

@@ -1,0 +1,29 @@
+//! Nodes that are broken on purpose: the simulation must notice.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use ottla_replica::Durability;
+
+use crate::life::Life;
+use crate::world::Rules;
+
+fn caught(rules: Rules, seeds: u64) -> u64 {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let failed =
+        (0..seeds).filter(|seed| catch_unwind(AssertUnwindSafe(|| Life::new(*seed, rules).live())).is_err());
+    let failed = failed.count() as u64;
+    std::panic::set_hook(hook);
+    failed
+}
+
+#[test]
+fn a_node_that_acknowledges_before_it_syncs_is_caught() {
+    let rules = Rules { durability: Durability::PageCache, ..Rules::default() };
+    assert!(caught(rules, 20) > 5);
+}
+
+#[test]
+fn a_disk_that_says_it_synced_and_did_not_is_caught() {
+    assert!(caught(Rules { is_syncing: false, ..Rules::default() }, 20) > 5);
+}
