@@ -53,6 +53,10 @@ impl Log {
     /// not read in a start after a crash. The producer snapshot at that offset is the witness; any doubt is a no.
     fn ends_at_recovery_point(&self, at: usize, open: &LogOpen) -> bool {
         let segment = &self.segments[at];
+        if segment.has_txn_index {
+            // It may tell of an abort above the recovery point that never reached the log.
+            return false;
+        }
         let witness = segment.size == 0 || self.producers.snapshots.contains(&open.recovery_point);
         witness && segment.ends_at(self.fs.as_ref(), open.recovery_point).unwrap_or(false)
     }
@@ -94,6 +98,8 @@ impl Log {
         let segment = &mut self.segments[at];
         if removed_bytes > 0 {
             segment.cut_log(fs.as_ref(), found.valid_bytes)?;
+            // Before anything is appended, behind which what was cut might come back.
+            segment.sync_log(fs.as_ref())?;
             let reason = found.reason.unwrap_or_else(|| "unreadable".to_owned());
             report.events.push(LoadEvent::CutTail { base, removed_bytes, reason });
         }

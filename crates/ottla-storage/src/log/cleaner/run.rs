@@ -174,6 +174,8 @@ impl Run<'_> {
         else {
             return Ok(());
         };
+        // Files that are being cleaned make a start doubt earlier swaps: those must be over for good.
+        self.host.sync_dir().map_err(|error| self.lost(error))?;
         let mut target = self.plan.create_target(base, self.now_ms).map_err(|error| self.lost(error))?;
         let written = self
             .fill(&mut target, &sources, first + len, transactions, legacy_horizon_ms)
