@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ottla_client::{
     Acks, AlterConfig, Client, ClientConfig, ClientError, ConfigResource, Consumer, ConsumerConfig,
-    Isolation, NewTopic, OffsetReset, OffsetSpec, Position, Producer, ProducerConfig, ReceivedRecord, Record,
-    partition_of_key,
+    GroupProtocol, Isolation, NewTopic, OffsetReset, OffsetSpec, Position, Producer, ProducerConfig,
+    ReceivedRecord, Record, partition_of_key,
 };
 use ottla_protocol::ErrorCode;
 use ottla_record::Compression;
@@ -383,4 +383,94 @@ async fn topics_are_created_grown_configured_and_deleted() -> TestResult {
 async fn nobody_listening_is_said_plainly() {
     let error = Client::connect(ClientConfig::new("127.0.0.1:1")).await.unwrap_err().to_string();
     assert!(error.contains("127.0.0.1:1") && error.contains("is a broker listening"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_stays_with_a_member_is_read_on_while_another_joins() -> TestResult {
+    let Some(client) = client().await else { return Ok(()) };
+    let versions = client.node_versions(None).await?;
+    if !versions.apis.contains_key(&ottla_protocol::ApiKey::ConsumerGroupHeartbeat.code()) {
+        return Ok(());
+    }
+    let topic = topic(&client, "incremental", 2).await?;
+    let producer = Producer::new(client.clone(), ProducerConfig::default()).await?;
+    for index in [0, 1] {
+        for i in 0..10 {
+            let record = Record { partition: Some(index), ..Record::of_value(format!("{i}")) };
+            producer.enqueue(&topic, record).await?;
+        }
+    }
+    producer.flush().await?;
+    let config = ConsumerConfig {
+        group: Some(unique("incremental")),
+        protocol: GroupProtocol::Consumer,
+        reset: OffsetReset::Earliest,
+        // What was given up and taken again would be read again.
+        auto_commit: None,
+        ..ConsumerConfig::default()
+    };
+    let mut first = Consumer::new(client.clone(), config.clone());
+    first.subscribe(&[&topic])?;
+    receive(&mut first, 20).await?;
+    let mut second = Consumer::new(client.clone(), config);
+    second.subscribe(&[&topic])?;
+    let (mut again, mut of_second) = (Vec::new(), Vec::new());
+    let started = std::time::Instant::now();
+    let pause = Duration::from_millis(200);
+    while of_second.len() < 10 || first.positions().count() != 1 || second.positions().count() != 1 {
+        assert!(started.elapsed() < Duration::from_secs(60), "they do not share within 60 s");
+        let (a, b) = tokio::join!(first.poll(pause, 100), second.poll(pause, 100));
+        again.extend(a?);
+        of_second.extend(b?);
+    }
+    assert_eq!(again, [], "the partition that stayed was read once");
+    let (kept, offset) = first.positions().next().expect("a partition");
+    assert_eq!(offset, Some(Offset(10)));
+    assert!(of_second.iter().all(|record| record.partition != kept.partition));
+    // And the other way round: what comes is taken up beside what is there.
+    second.leave().await?;
+    let returned = receive(&mut first, 10).await?;
+    assert!(returned.iter().all(|record| record.partition == of_second[0].partition));
+    assert_eq!(first.positions().count(), 2);
+    first.close().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_transaction_has_an_epoch_of_its_own_where_the_cluster_can() -> TestResult {
+    let Some(client) = client().await else { return Ok(()) };
+    let level = client.node_versions(None).await?.finalized_features.get("transaction.version").copied();
+    let bump = i32::from(level.is_some_and(|level| level >= 2));
+    let (topic, id) = (topic(&client, "epochs", 2).await?, unique("epochs"));
+    let config = ProducerConfig { transactional_id: Some(id.clone()), ..ProducerConfig::default() };
+    let producer = Producer::new(client.clone(), config).await?;
+    let epoch = async || client.describe_transaction(&id).await.map(|it| i32::from(it.producer_epoch));
+    let before = epoch().await?;
+    let mut expected = Vec::new();
+    for round in 0..6 {
+        for index in [0, 1] {
+            let value = format!("{round}-{index}");
+            let record = Record { partition: Some(index), ..Record::of_value(value.clone()) };
+            producer.enqueue(&topic, record).await?;
+            if round % 3 != 2 {
+                expected.push(value);
+            }
+        }
+        if round % 3 == 2 {
+            producer.abort().await?
+        } else {
+            producer.commit().await?
+        }
+        assert_eq!(epoch().await?, before + bump * (round + 1), "after transaction {round}");
+    }
+    let config = ConsumerConfig { isolation: Isolation::ReadCommitted, ..ConsumerConfig::default() };
+    let mut consumer = Consumer::new(client.clone(), config);
+    consumer.assign(earliest(&topic, 2));
+    let received = receive(&mut consumer, expected.len()).await?;
+    let value =
+        |record: &ReceivedRecord| String::from_utf8_lossy(record.value.as_ref().unwrap()).into_owned();
+    let mut values: Vec<_> = received.iter().map(value).collect();
+    values.sort();
+    assert_eq!(values, expected);
+    assert_eq!(consumer.poll(Duration::from_secs(1), 10).await?, []);
+    Ok(())
 }

@@ -47,6 +47,10 @@ pub(crate) fn rust(context: &Context) -> Result<Outcome> {
         command.env("OTTLA_KAFKA_TOOLS_CLASSPATH", jars);
     }
     run_command(&mut command)?;
+    let mut node = Node::start(&context.ottla()?, &context.target)?;
+    let client = ["test", "--quiet", "--package", "ottla-client", "--test", "broker"];
+    run_command(context.cargo().args(client).env("OTTLA_TEST_BOOTSTRAP", &node.bootstrap))?;
+    node.stop()?;
     Ok(Outcome::Passed)
 }
 

@@ -19,6 +19,15 @@ pub(super) enum Membership {
     Server(ServerMembership),
 }
 
+/// What came of joining.
+#[derive(Debug)]
+pub(super) struct Joined {
+    /// The partitions that are the member's.
+    pub(super) partitions: Vec<TopicPartition>,
+    /// Whether nothing holds of what was there before: others may have had the partitions meanwhile.
+    pub(super) is_new: bool,
+}
+
 macro_rules! either {
     ($self:expr, $it:ident => $call:expr) => {
         match $self {
@@ -82,9 +91,20 @@ impl Membership {
         }
     }
 
+    /// The partitions that stay this member's through the rebalance that is due; what else it has goes.
+    pub(super) async fn staying(&self) -> Vec<TopicPartition> {
+        match self {
+            Self::Classic(_) => Vec::new(),
+            Self::Server(membership) => membership.staying().await,
+        }
+    }
+
     /// Joins the group, or joins it again, and returns the partitions that are this member's.
-    pub(super) async fn join(&mut self) -> Result<Vec<TopicPartition>> {
-        either!(self, it => it.join().await)
+    pub(super) async fn join(&mut self) -> Result<Joined> {
+        match self {
+            Self::Classic(membership) => Ok(Joined { partitions: membership.join().await?, is_new: true }),
+            Self::Server(membership) => membership.join().await,
+        }
     }
 
     /// Leaves the group, so that its partitions go to others at once.

@@ -340,15 +340,35 @@ impl Consumer {
         {
             warn!(%error, "offsets are not committed before the rebalance: some records will come again");
         }
-        // What is not returned yet will be fetched by whoever gets the partition.
-        self.set_assignment(BTreeMap::new());
+        let Some(membership) = &self.membership else { return Ok(()) };
+        let staying = membership.staying().await;
+        self.keep(&staying);
         if let Some(membership) = &mut self.membership {
-            let partitions = membership.join().await?;
-            debug!(group = membership.group(), ?partitions, "assigned");
-            let progress = |it| (it, Progress::starting(Position::Committed));
-            self.set_assignment(partitions.into_iter().map(progress).collect());
+            let joined = membership.join().await?;
+            debug!(group = membership.group(), ?joined, "assigned");
+            if joined.is_new {
+                self.set_assignment(BTreeMap::new());
+            }
+            self.keep(&joined.partitions);
+            for partition in joined.partitions {
+                self.assigned.entry(partition).or_insert_with(|| Progress::starting(Position::Committed));
+            }
         }
         Ok(())
+    }
+
+    /// Gives up all partitions but these. What of them is not returned yet will be fetched by whoever gets them.
+    fn keep(&mut self, staying: &[TopicPartition]) {
+        let is_staying = |partition: &TopicPartition| staying.contains(partition);
+        self.assigned.retain(|partition, _| is_staying(partition));
+        if self.assigned.is_empty() {
+            return self.set_assignment(BTreeMap::new());
+        }
+        let assigned = &self.assigned;
+        self.buffer.retain(|record| {
+            let (topic, partition) = (record.topic.clone(), record.partition);
+            assigned.contains_key(&TopicPartition { topic, partition })
+        });
     }
 
     fn set_assignment(&mut self, assigned: BTreeMap<TopicPartition, Progress>) {
@@ -468,7 +488,7 @@ impl Consumer {
         let count = self.buffer.len().min(max_records);
         let records: Vec<_> = self.buffer.drain(..count).collect();
         for record in &records {
-            // Only whole assignments change, and the buffer with them.
+            // The buffer has no records of partitions that were given up.
             let partition = TopicPartition { topic: record.topic.clone(), partition: record.partition };
             if let Some(progress) = self.assigned.get_mut(&partition) {
                 progress.consumed(record.offset, record.leader_epoch);

@@ -1,11 +1,11 @@
 //! Membership in a group whose coordinator assigns the partitions (KIP-848): heartbeats carry everything.
 //!
-//! When the assignment changes, the consumer commits and gives up all of its partitions, and takes up the new assignment with
-//! the next full heartbeat. That is more than the protocol asks for, and keeps one way of changing hands.
+//! When the assignment changes, the consumer commits, gives up what goes and keeps reading what stays; the next full heartbeat
+//! says so, and takes up what comes.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ottla_protocol::messages::consumer_group_heartbeat_request::TopicPartitions;
@@ -18,6 +18,7 @@ use tracing::debug;
 
 use super::ConsumerConfig;
 use super::group::{LOST, REJOIN, STABLE, Standing, millis};
+use super::membership::Joined;
 use crate::admin::Committer;
 use crate::client::{random_below, random_uuid};
 use crate::error::check;
@@ -43,6 +44,8 @@ pub(super) struct ServerMembership {
     /// The member's epoch; [`JOINING`] outside of the group.
     epoch: Arc<AtomicI32>,
     owned: Owned,
+    /// What a heartbeat has brought since, to be owned next.
+    target: Arc<Mutex<Option<Owned>>>,
     standing: Arc<Standing>,
     heartbeat: Option<AbortHandle>,
 }
@@ -62,6 +65,7 @@ impl ServerMembership {
             member_id: random_uuid().to_string(),
             epoch: Arc::new(AtomicI32::new(JOINING)),
             owned: Owned::new(),
+            target: Arc::default(),
             standing: Arc::new(Standing::new()),
             heartbeat: None,
         }
@@ -98,21 +102,36 @@ impl ServerMembership {
         }
     }
 
-    pub(super) async fn join(&mut self) -> Result<Vec<TopicPartition>> {
+    /// Of what the consumer has, the partitions that stay its own whatever [`ServerMembership::join`] brings.
+    pub(super) async fn staying(&self) -> Vec<TopicPartition> {
+        if self.standing.get() == LOST || self.epoch.load(Ordering::SeqCst) <= JOINING {
+            return Vec::new();
+        }
+        let target = lock(&self.target).clone();
+        self.names(target.as_ref().unwrap_or(&self.owned)).await
+    }
+
+    /// Owns what the last heartbeat has brought, and says so. Partitions that were not among those that
+    /// [`ServerMembership::staying`] named must have been given up.
+    pub(super) async fn join(&mut self) -> Result<Joined> {
         if let Some(heartbeat) = self.heartbeat.take() {
             heartbeat.abort();
         }
+        let mut is_new = self.epoch.load(Ordering::SeqCst) <= JOINING;
         if self.standing.get() == LOST {
-            self.epoch.store(JOINING, Ordering::SeqCst);
-            self.owned.clear();
+            self.expelled();
+            is_new = true;
+        }
+        if let Some(target) = lock(&self.target).take() {
+            self.owned = target;
         }
         let mut retry = self.client.retry();
-        let interval = loop {
-            match self.take_assignment().await {
-                Ok(interval) => break interval,
+        let (interval, more) = loop {
+            match self.take_assignment(is_new).await {
+                Ok(taken) => break taken,
                 Err(error) if error.code().is_some_and(is_expulsion) => {
-                    self.epoch.store(JOINING, Ordering::SeqCst);
-                    self.owned.clear();
+                    self.expelled();
+                    is_new = true;
                     let reason = error.to_string();
                     retry.pause(ClientError::Disconnected { address: self.group.clone(), reason }).await?;
                 }
@@ -124,22 +143,33 @@ impl ServerMembership {
                 }
             }
         };
-        let partitions = self.names().await?;
-        self.standing.set(STABLE);
+        let partitions = self.names(&self.owned).await;
+        let has_more = more.is_some();
+        *lock(&self.target) = more;
+        self.standing.set(if has_more { REJOIN } else { STABLE });
         let beat = Heartbeat {
             client: self.client.clone(),
             group: self.group.clone(),
             member_id: self.member_id.clone(),
             epoch: Arc::clone(&self.epoch),
             owned: self.owned.clone(),
+            target: Arc::clone(&self.target),
             standing: Arc::clone(&self.standing),
         };
         self.heartbeat = Some(tokio::spawn(beat.run(interval)).abort_handle());
-        Ok(partitions)
+        Ok(Joined { partitions, is_new })
     }
 
-    /// Heartbeats with everything that there is to say, which is answered with the assignment, until that is what is owned.
-    async fn take_assignment(&mut self) -> Result<Duration> {
+    /// Nothing is owned any more; the member joins as a new one.
+    fn expelled(&mut self) {
+        self.epoch.store(JOINING, Ordering::SeqCst);
+        self.owned.clear();
+        *lock(&self.target) = None;
+    }
+
+    /// Heartbeats with everything that there is to say, which is answered with the assignment, until that is what is owned. An
+    /// assignment that takes partitions away again comes back: the consumer must give them up first. A new member has none yet.
+    async fn take_assignment(&mut self, is_new: bool) -> Result<(Duration, Option<Owned>)> {
         let mut interval = self.config.heartbeat_interval;
         for _ in 0..MAX_STEPS {
             let epoch = self.epoch.load(Ordering::SeqCst);
@@ -159,26 +189,29 @@ impl ServerMembership {
             let response = beat(&self.client, &self.group, request).await?;
             self.epoch.store(response.member_epoch, Ordering::SeqCst);
             interval = Duration::from_millis(u64::try_from(response.heartbeat_interval_ms).unwrap_or(0));
-            let assigned = response.assignment.as_ref().map(owned_of);
-            match assigned {
-                Some(assigned) if assigned != self.owned => self.owned = assigned,
-                _ => break,
+            match response.assignment.as_ref().map(owned_of) {
+                Some(assigned) if assigned == self.owned => break,
+                Some(assigned) if !is_new && takes_away(&self.owned, &assigned) => {
+                    return Ok((interval, Some(assigned)));
+                }
+                Some(assigned) => self.owned = assigned,
+                None => break,
             }
         }
-        Ok(interval)
+        Ok((interval, None))
     }
 
-    /// What is owned, by the names of the topics.
-    async fn names(&self) -> Result<Vec<TopicPartition>> {
+    /// Partitions by the names of their topics.
+    async fn names(&self, owned: &Owned) -> Vec<TopicPartition> {
         let mut partitions = Vec::new();
         for topic in &self.topics {
             // One may have been deleted meanwhile.
             let Ok(metadata) = self.client.topic(topic).await else { continue };
-            let owned = self.owned.get(&metadata.id).into_iter().flatten();
+            let owned = owned.get(&metadata.id).into_iter().flatten();
             partitions.extend(owned.map(|index| TopicPartition::new(topic, *index)));
         }
         partitions.sort();
-        Ok(partitions)
+        partitions
     }
 
     pub(super) async fn leave(mut self) -> Result<()> {
@@ -231,6 +264,16 @@ fn owned_of(assignment: &Assignment) -> Owned {
         .collect()
 }
 
+/// Whether something is owned that is not assigned.
+fn takes_away(owned: &Owned, assigned: &Owned) -> bool {
+    let stays = |topic: &Uuid, index| assigned.get(topic).is_some_and(|indexes| indexes.contains(index));
+    owned.iter().any(|(topic, indexes)| indexes.iter().any(|index| !stays(topic, index)))
+}
+
+fn lock(target: &Mutex<Option<Owned>>) -> MutexGuard<'_, Option<Owned>> {
+    target.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn is_expulsion(code: ErrorCode) -> bool {
     matches!(code, ErrorCode::UnknownMemberId | ErrorCode::FencedMemberEpoch)
 }
@@ -246,6 +289,7 @@ struct Heartbeat {
     member_id: String,
     epoch: Arc<AtomicI32>,
     owned: Owned,
+    target: Arc<Mutex<Option<Owned>>>,
     standing: Arc<Standing>,
 }
 
@@ -266,7 +310,11 @@ impl Heartbeat {
                     interval =
                         Duration::from_millis(u64::try_from(response.heartbeat_interval_ms).unwrap_or(0))
                             .max(Duration::from_millis(10));
-                    if response.assignment.as_ref().is_some_and(|assigned| owned_of(assigned) != self.owned) {
+                    let mut target = lock(&self.target);
+                    let expected = target.as_ref().unwrap_or(&self.owned);
+                    let assigned = response.assignment.as_ref().map(owned_of);
+                    if let Some(assigned) = assigned.filter(|assigned| assigned != expected) {
+                        *target = Some(assigned);
                         self.standing.set(REJOIN);
                     }
                 }
@@ -281,5 +329,22 @@ impl Heartbeat {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_missing_is_taken_away() {
+        let (a, b) = (random_uuid(), random_uuid());
+        let owned = |entries: &[(Uuid, &[i32])]| entries.iter().map(|(id, it)| (*id, it.to_vec())).collect();
+        let now: Owned = owned(&[(a, &[0, 1]), (b, &[2])]);
+        assert!(!takes_away(&now, &now));
+        assert!(!takes_away(&now, &owned(&[(a, &[0, 1, 5]), (b, &[2, 3])])));
+        assert!(takes_away(&now, &owned(&[(a, &[0, 1])])));
+        assert!(takes_away(&now, &owned(&[(a, &[1, 3]), (b, &[2])])));
+        assert!(!takes_away(&Owned::new(), &now));
     }
 }

@@ -214,7 +214,7 @@ impl Producer {
         let core = Core {
             client,
             config,
-            identity: OnceCell::new_with(transaction.as_ref().map(Transaction::identity)),
+            identity: OnceCell::new(),
             transaction,
             stats: Arc::default(),
             unacknowledged: AtomicUsize::new(0),

@@ -1,7 +1,8 @@
 //! Transactions of a producer: all that is sent between [`Producer::new`] and [`Producer::commit`] is seen whole, or not at all.
 //!
-//! The first protocol of transactions (KIP-98) is spoken: partitions are added by name before the first batch, and the epoch
-//! stays. Brokers of every release understand it.
+//! With `transaction.version` 2 the second protocol is spoken (KIP-890): partitions take part from the first batch on that they
+//! are sent, and each transaction has an epoch of its own. Other clusters get the first one (KIP-98): partitions are added by name
+//! before the first batch, and the epoch stays.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -17,7 +18,12 @@ use crate::client::CoordinatorKind;
 use crate::error::check;
 use crate::{Client, ClientError, Result};
 
-/// Newest versions of the first protocol; those above bump the epoch with each transaction (KIP-890).
+/// The feature that decides between the protocols, and the level from which on it is the second.
+const FEATURE: &str = "transaction.version";
+const SECOND_PROTOCOL: i16 = 2;
+/// EndTxn of the second protocol, which answers the identity of the next transaction.
+const END_WITH_NEXT: i16 = 5;
+/// Newest versions of the first protocol; those above bump the epoch with each transaction.
 const LAST_INIT: i16 = 5;
 const LAST_ADD: i16 = 3;
 const LAST_END: i16 = 4;
@@ -26,14 +32,21 @@ const LAST_END: i16 = 4;
 #[derive(Debug)]
 pub(super) struct Transaction {
     id: String,
-    identity: Identity,
-    /// Partitions that the coordinator knows of.
+    /// Of this transaction; the second protocol changes it with each.
+    identity: std::sync::Mutex<Identity>,
+    /// Whether the second protocol is spoken.
+    is_second: bool,
+    /// Partitions that the coordinator knows of, or will with the batch that is sent to them.
     added: std::sync::Mutex<BTreeSet<TopicPartition>>,
 }
 
 impl Transaction {
     /// Takes over the transactional id: what another producer had open is aborted, and that producer is fenced.
     pub(super) async fn take_over(client: &Client, id: &str, timeout: Duration) -> Result<Self> {
+        // Brokers without such a request have no features either.
+        let level =
+            client.node_versions(None).await.ok().and_then(|it| it.finalized_features.get(FEATURE).copied());
+        let is_second = level.is_some_and(|level| level >= SECOND_PROTOCOL);
         let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
         let identity = client
             .with_coordinator_of(CoordinatorKind::Transaction, id, |connection| {
@@ -54,7 +67,8 @@ impl Transaction {
                 })
             })
             .await?;
-        Ok(Self { id: id.to_owned(), identity, added: std::sync::Mutex::default() })
+        let identity = std::sync::Mutex::new(identity);
+        Ok(Self { id: id.to_owned(), identity, is_second, added: std::sync::Mutex::default() })
     }
 
     pub(super) fn id(&self) -> &str {
@@ -62,7 +76,11 @@ impl Transaction {
     }
 
     pub(super) fn identity(&self) -> Identity {
-        self.identity
+        *lock(&self.identity)
+    }
+
+    pub(super) fn is_second_protocol(&self) -> bool {
+        self.is_second
     }
 
     /// Tells the coordinator that a partition takes part, unless it knows.
@@ -70,14 +88,20 @@ impl Transaction {
         if lock(&self.added).contains(partition) {
             return Ok(());
         }
+        if self.is_second {
+            // The partition's leader tells the coordinator.
+            lock(&self.added).insert(partition.clone());
+            return Ok(());
+        }
+        let identity = self.identity();
         let what = || format!("adding {partition} to the transaction of '{}'", self.id);
         client
             .with_coordinator_of(CoordinatorKind::Transaction, &self.id, |connection| {
                 Box::pin(async move {
                     let request = AddPartitionsToTxnRequest {
                         v3_and_below_transactional_id: self.id.as_str().into(),
-                        v3_and_below_producer_id: self.identity.id.0,
-                        v3_and_below_producer_epoch: self.identity.epoch.0,
+                        v3_and_below_producer_id: identity.id.0,
+                        v3_and_below_producer_epoch: identity.epoch.0,
                         v3_and_below_topics: vec![AddPartitionsToTxnTopic {
                             name: partition.topic.as_str().into(),
                             partitions: vec![partition.partition],
@@ -102,21 +126,33 @@ impl Transaction {
             // The coordinator knows of no transaction.
             return Ok(());
         }
+        let identity = self.identity();
+        let usable = match self.is_second {
+            true => VersionRange::new(END_WITH_NEXT, END_WITH_NEXT),
+            false => VersionRange::new(0, LAST_END),
+        };
         let verb = if committed { "committing" } else { "aborting" };
-        client
+        let next = client
             .with_coordinator_of(CoordinatorKind::Transaction, &self.id, |connection| {
                 Box::pin(async move {
                     let request = EndTxnRequest {
                         transactional_id: self.id.as_str().into(),
-                        producer_id: self.identity.id.0,
-                        producer_epoch: self.identity.epoch.0,
+                        producer_id: identity.id.0,
+                        producer_epoch: identity.epoch.0,
                         committed,
                     };
-                    let response = connection.call_with(VersionRange::new(0, LAST_END), |_| request).await?;
-                    check(response.error_code, None, || format!("{verb} the transaction of '{}'", self.id))
+                    let response = connection.call_with(usable, |_| request).await?;
+                    check(response.error_code, None, || format!("{verb} the transaction of '{}'", self.id))?;
+                    Ok(Identity {
+                        id: ProducerId(response.producer_id),
+                        epoch: ProducerEpoch(response.producer_epoch),
+                    })
                 })
             })
             .await?;
+        if self.is_second && next.id.0 >= 0 {
+            *lock(&self.identity) = next;
+        }
         lock(&self.added).clear();
         Ok(())
     }

@@ -24,7 +24,7 @@ const LAST_BY_NAME: i16 = 12;
 const LAST_OF_FIRST_TRANSACTIONS: i16 = 11;
 
 /// Who an idempotent producer is to the brokers.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Identity {
     pub(super) id: ProducerId,
     pub(super) epoch: ProducerEpoch,
@@ -153,7 +153,13 @@ impl Worker {
         if !self.core.config.idempotent {
             return Ok(None);
         }
-        if self.identity.is_none() {
+        if let Some(transaction) = &self.core.transaction
+            && self.identity != Some(transaction.identity())
+        {
+            // The next transaction: with another epoch sequences begin anew, whatever became of the earlier ones.
+            self.identity = Some(transaction.identity());
+            self.sequence = Sequence(0);
+        } else if self.identity.is_none() {
             self.identity =
                 Some(*self.core.identity.get_or_try_init(|| new_identity(&self.core.client)).await?);
         } else if self.is_tainted && self.core.transaction.is_some() {
@@ -177,11 +183,15 @@ impl Worker {
         }
         let connection = client.node(partition.leader).await?;
         let newest = match &self.core.transaction {
-            Some(_) => LAST_OF_FIRST_TRANSACTIONS,
-            None if topic_id.is_zero() => LAST_BY_NAME,
-            None => i16::MAX,
+            Some(transaction) if !transaction.is_second_protocol() => LAST_OF_FIRST_TRANSACTIONS,
+            _ if topic_id.is_zero() => LAST_BY_NAME,
+            _ => i16::MAX,
         };
-        let version = connection.version_in(ApiKey::Produce, VersionRange::new(3, newest))?;
+        let oldest = match &self.core.transaction {
+            Some(transaction) if transaction.is_second_protocol() => LAST_OF_FIRST_TRANSACTIONS + 1,
+            _ => 3,
+        };
+        let version = connection.version_in(ApiKey::Produce, VersionRange::new(oldest, newest))?;
         let by_name = version <= LAST_BY_NAME;
         let request = ProduceRequest {
             transactional_id: self.core.transaction.as_ref().map(|it| it.id().into()),
