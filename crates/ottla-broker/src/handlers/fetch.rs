@@ -181,9 +181,11 @@ fn respond(broker: &Broker, request: &Request, wanted: &Wanted, mut answers: Vec
         FetchContext::Sessionless(_) => NO_SESSION,
         FetchContext::Incremental { id, .. } => *id,
         FetchContext::Full(partitions) => {
-            let facts: Vec<_> = partitions
-                .iter()
-                .zip(&answers)
+            // A session keeps its partitions in the order in which they were answered first.
+            let mut answered: Vec<_> = partitions.iter().zip(&answers).collect();
+            answered.sort_by_key(|(_, answer)| place_of(answer));
+            let facts: Vec<_> = answered
+                .into_iter()
                 .map(|((key, spec), answer)| (key.clone(), *spec, answer.facts()))
                 .collect();
             let kind = (wanted.uses_topic_ids, wanted.limits.is_replica);
@@ -266,6 +268,15 @@ fn add_leader_hints(
         .collect();
 }
 
+/// What is not known comes last, ids before names, as Kafka has it.
+fn place_of(answer: &Answer) -> u8 {
+    match (answer.is_unknown, answer.error) {
+        (false, _) => 0,
+        (true, ErrorCode::UnknownTopicId) => 1,
+        (true, _) => 2,
+    }
+}
+
 /// The response's topics with the file ranges for their records; of an incremental session only what is new.
 fn assemble(
     wanted: &Wanted,
@@ -276,12 +287,7 @@ fn assemble(
     let mut topics: Vec<FetchableTopicResponse<'static>> = Vec::new();
     let (mut files, mut bytes) = (Vec::new(), 0);
     let mut answers: Vec<_> = wanted.context.partitions().iter().zip(answers).collect();
-    // What is not known comes last, ids before names, as Kafka has it.
-    answers.sort_by_key(|(_, answer)| match (answer.is_unknown, answer.error) {
-        (false, _) => 0,
-        (true, ErrorCode::UnknownTopicId) => 1,
-        (true, _) => 2,
-    });
+    answers.sort_by_key(|(_, answer)| place_of(answer));
     for ((key, _), answer) in answers {
         if let Some(session) = &mut session
             && !session.is_news(key, answer.facts())
