@@ -12,14 +12,13 @@ use ottla_replica::{ReaderKey, Replica};
 use ottla_storage::fs::FsFile;
 use ottla_storage::log::{AbortedTxn, LogRead, ReadError, ReadRequest};
 use ottla_types::{LeaderEpoch, Offset, Uuid};
-use tokio::sync::Notify;
 
 use crate::broker::Broker;
 use crate::errors;
 use crate::fetch_session::{AnswerFacts, FetchKey, FetchSpec};
 use crate::partition::Partition;
 use crate::request::FileRange;
-use crate::waiter::Waiter;
+use crate::waiter::{Bell, Waiter};
 
 /// What bounds a fetch as a whole.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +41,7 @@ pub(crate) struct Answer {
     read: Option<LogRead>,
     /// Base of the segment in which what may be read ends; `None` when it ends where the fetch begins.
     end_segment: Option<Offset>,
-    /// Where records came from; `None` when there are none.
+    /// Where it was read; `None` when there is no such partition here.
     source: Option<Arc<Partition>>,
 }
 
@@ -81,7 +80,7 @@ impl Answer {
 
     /// Counts its records as sent.
     pub(crate) fn count_sent(&self) {
-        if let Some(partition) = &self.source {
+        if let Some(partition) = self.source.as_ref().filter(|_| self.len() > 0) {
             partition.traffic.sent(u64::from(self.len()));
         }
     }
@@ -138,6 +137,23 @@ impl Answer {
     }
 }
 
+/// What the partitions read so far have left of a request's limits.
+struct Bounds {
+    left: u32,
+    is_first: bool,
+}
+
+impl Bounds {
+    fn max_bytes(&self, spec: &FetchSpec) -> u32 {
+        u32::try_from(spec.max_bytes).unwrap_or(0).min(self.left)
+    }
+
+    fn take(&mut self, answer: &Answer) {
+        self.is_first &= answer.len() == 0;
+        self.left = self.left.saturating_sub(answer.len());
+    }
+}
+
 /// Reads partitions under the limits of one request.
 pub(crate) struct Reader<'a> {
     broker: &'a Broker,
@@ -159,17 +175,18 @@ impl<'a> Reader<'a> {
     /// consumer can get past a large one (KIP-74).
     pub(crate) fn read(&self, partitions: &[(FetchKey, FetchSpec)]) -> Vec<Answer> {
         let image = self.broker.image();
-        let mut left = self.limits.max_bytes;
-        let mut is_first = true;
+        let mut bounds = self.bounds();
         let mut answers = Vec::with_capacity(partitions.len());
         for (key, spec) in partitions {
-            let max_bytes = u32::try_from(spec.max_bytes).unwrap_or(0).min(left);
-            let answer = self.read_one(&image, key, spec, max_bytes, is_first);
-            is_first &= answer.len() == 0;
-            left = left.saturating_sub(answer.len());
+            let answer = self.read_one(&image, key, spec, bounds.max_bytes(spec), bounds.is_first);
+            bounds.take(&answer);
             answers.push(answer);
         }
         answers
+    }
+
+    fn bounds(&self) -> Bounds {
+        Bounds { left: self.limits.max_bytes, is_first: true }
     }
 
     fn read_one(
@@ -191,11 +208,24 @@ impl<'a> Reader<'a> {
             // No other broker holds a replica of what this one leads.
             return Answer::failed(ErrorCode::NotLeaderOrFollower);
         }
-        let answer =
-            partition.with(|replica| self.read_replica(&partition, replica, spec, max_bytes, min_one_batch));
-        let mut answer = answer.unwrap_or_else(|| Answer::failed(ErrorCode::NotLeaderOrFollower));
-        answer.source = (answer.len() > 0).then_some(partition);
-        answer
+        self.read_partition(partition, spec, max_bytes, min_one_batch, |_| {})
+    }
+
+    /// Reads after `first` was done under the same lock.
+    fn read_partition(
+        &self,
+        partition: Arc<Partition>,
+        spec: &FetchSpec,
+        max_bytes: u32,
+        min_one_batch: bool,
+        first: impl FnOnce(&mut Replica<Waiter>),
+    ) -> Answer {
+        let answer = partition.with(|replica| {
+            first(replica);
+            self.read_replica(&partition, replica, spec, max_bytes, min_one_batch)
+        });
+        let answer = answer.unwrap_or_else(|| Answer::failed(ErrorCode::NotLeaderOrFollower));
+        Answer { source: Some(partition), ..answer }
     }
 
     fn read_replica(
@@ -277,27 +307,95 @@ fn find(broker: &Broker, image: &MetadataImage, key: &FetchKey) -> Result<Arc<Pa
     broker.hosted_partition(topic.id, key.partition)
 }
 
-/// A fetch parked in its partitions; dropping it takes it out again.
-pub(crate) struct Parked(Vec<(Arc<Partition>, ReaderKey)>);
+/// A fetch that waits in its partitions; dropping it takes it out again.
+pub(crate) struct Waiting<'a> {
+    reader: Reader<'a>,
+    partitions: &'a [(FetchKey, FetchSpec)],
+    bell: Arc<Bell>,
+    /// By partition: where it is parked. What has rung is not parked any more.
+    parked: Vec<Option<(Arc<Partition>, ReaderKey)>>,
+    answers: Vec<Answer>,
+}
 
-impl Parked {
-    pub(crate) fn park(broker: &Broker, partitions: &[(FetchKey, FetchSpec)], notify: &Arc<Notify>) -> Self {
-        let image = broker.image();
-        let mut parked = Vec::with_capacity(partitions.len());
-        for (key, _) in partitions {
-            let Ok(partition) = find(broker, &image, key) else { continue };
-            let waiter = Waiter::Again(Arc::clone(notify));
-            if let Some(reader) = partition.with(|replica| replica.park_reader(waiter)) {
-                parked.push((partition, reader));
+impl<'a> Waiting<'a> {
+    /// Parks in all partitions, and reads them again: each is parked in before it is read, so that nothing can come unnoticed in
+    /// between. `answers` are those of a first look.
+    pub(crate) fn begin(
+        reader: Reader<'a>,
+        partitions: &'a [(FetchKey, FetchSpec)],
+        answers: Vec<Answer>,
+    ) -> Self {
+        let parked = partitions.iter().map(|_| None).collect();
+        let mut waiting = Self { reader, partitions, bell: Arc::default(), parked, answers };
+        let mut bounds = waiting.reader.bounds();
+        for place in 0..partitions.len() {
+            let source = waiting.answers.get_mut(place).and_then(|answer| answer.source.take());
+            waiting.look(place, source, &mut bounds);
+        }
+        waiting
+    }
+
+    /// One answer per partition, in order.
+    pub(crate) fn answers(&self) -> &[Answer] {
+        &self.answers
+    }
+
+    /// The same, to be sent.
+    pub(crate) fn into_answers(mut self) -> Vec<Answer> {
+        std::mem::take(&mut self.answers)
+    }
+
+    /// Waits until there may be something new, and looks where it is.
+    pub(crate) async fn more(&mut self) {
+        let rung = self.bell.rung().await;
+        let image = self.reader.broker.image();
+        let mut rung = rung.into_iter().peekable();
+        let mut bounds = self.reader.bounds();
+        for (place, (key, spec)) in self.partitions.iter().enumerate() {
+            let has_rung = rung.next_if_eq(&place).is_some();
+            let Some(answer) = self.answers.get(place) else { continue };
+            // What others bring may leave less room than it had.
+            if !has_rung && answer.len() <= bounds.max_bytes(spec) {
+                bounds.take(answer);
+                continue;
+            }
+            if has_rung && let Some(parked) = self.parked.get_mut(place) {
+                *parked = None;
+            }
+            match find(self.reader.broker, &image, key) {
+                Ok(partition) => self.look(place, Some(partition), &mut bounds),
+                Err(error) => self.set(place, Answer::failed(error)),
             }
         }
-        Self(parked)
+    }
+
+    /// Reads a partition, having parked there if it is not.
+    fn look(&mut self, place: usize, partition: Option<Arc<Partition>>, bounds: &mut Bounds) {
+        let (Some(partition), Some((_, spec))) = (partition, self.partitions.get(place)) else { return };
+        let Some(parked) = self.parked.get_mut(place) else { return };
+        let bell = &self.bell;
+        let home = Arc::clone(&partition);
+        let park = |replica: &mut Replica<Waiter>| {
+            if parked.is_none() {
+                *parked = Some((home, replica.park_reader(Waiter::Fetch(Arc::clone(bell), place))));
+            }
+        };
+        let answer =
+            self.reader.read_partition(partition, spec, bounds.max_bytes(spec), bounds.is_first, park);
+        bounds.take(&answer);
+        self.set(place, answer);
+    }
+
+    fn set(&mut self, place: usize, answer: Answer) {
+        if let Some(old) = self.answers.get_mut(place) {
+            *old = answer;
+        }
     }
 }
 
-impl Drop for Parked {
+impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        for (partition, reader) in &self.0 {
+        for (partition, reader) in self.parked.iter().flatten() {
             partition.with(|replica| replica.unpark_reader(*reader));
         }
     }

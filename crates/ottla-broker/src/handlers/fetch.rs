@@ -22,12 +22,11 @@ use ottla_protocol::messages::fetch_response::{
 use ottla_protocol::messages::{FetchRequest, FetchResponse};
 use ottla_protocol::wire::RecordData;
 use ottla_types::{Offset, Uuid};
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::broker::Broker;
 use crate::clock;
-use crate::fetch_read::{Answer, Limits, Parked, Reader};
+use crate::fetch_read::{Answer, Limits, Reader, Waiting};
 use crate::fetch_session::{FetchContext, FetchKey, FetchSpec, NO_SESSION, Session, SessionError};
 use crate::random;
 use crate::request::{FileRange, Request};
@@ -75,22 +74,19 @@ pub(crate) fn handle(broker: &Arc<Broker>, mut request: Request) -> Outcome {
     let broker = Arc::clone(broker);
     Outcome::later(async move {
         let deadline = Instant::now() + wanted.max_wait;
+        let partitions = wanted.context.partitions();
         let reader = Reader::new(&broker, wanted.limits).after_waiting();
-        let notify = Arc::new(Notify::new());
-        loop {
-            // Parked before it reads, so that nothing can come unnoticed in between.
-            let parked = Parked::park(&broker, wanted.context.partitions(), &notify);
-            let answers = reader.read(wanted.context.partitions());
-            if is_enough(&answers, &begun, &wanted, Answer::ends_wait) {
-                return respond(&broker, &request, &wanted, answers);
-            }
-            if tokio::time::timeout_at(deadline, notify.notified()).await.is_err() {
-                drop(parked);
-                // Time is up: whatever came since it last looked goes along.
-                let answers = reader.read(wanted.context.partitions());
+        let mut waiting = Waiting::begin(reader, partitions, answers);
+        while !is_enough(waiting.answers(), &begun, &wanted, Answer::ends_wait) {
+            if tokio::time::timeout_at(deadline, waiting.more()).await.is_err() {
+                drop(waiting);
+                // Time is up. Not everything that an answer tells wakes those who wait.
+                let answers = Reader::new(&broker, wanted.limits).after_waiting().read(partitions);
                 return respond(&broker, &request, &wanted, answers);
             }
         }
+        let answers = waiting.into_answers();
+        respond(&broker, &request, &wanted, answers)
     })
 }
 
