@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use hdrhistogram::Histogram;
 use rdkafka::ClientContext;
 use rdkafka::client::Client;
-use rdkafka::producer::{BaseProducer, DeliveryResult, NoCustomPartitioner, ProducerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, NoCustomPartitioner, ProducerContext};
 use serde::Serialize;
 
 /// Percentiles that are reported.
@@ -29,6 +30,15 @@ pub(crate) struct Acks {
     acked_in_window: AtomicU64,
     failed: AtomicU64,
     done: AtomicBool,
+}
+
+/// How many records.
+#[derive(Serialize)]
+pub(crate) struct Counts {
+    /// Acknowledged a second while the window was open.
+    rate: f64,
+    acked: u64,
+    failed: u64,
 }
 
 /// Latencies from the intended time to the acknowledgement.
@@ -83,17 +93,13 @@ impl Acks {
         self.done.store(true, Relaxed);
     }
 
-    /// Records acknowledged while the window was open.
-    pub(crate) fn acked_in_window(&self) -> u64 {
-        self.acked_in_window.load(Relaxed)
-    }
-
-    pub(crate) fn acked(&self) -> u64 {
-        self.acked.load(Relaxed)
-    }
-
-    pub(crate) fn failed(&self) -> u64 {
-        self.failed.load(Relaxed)
+    pub(crate) fn counts(&self) -> Counts {
+        let seconds = (self.window.end - self.window.start).as_secs_f64();
+        Counts {
+            rate: self.acked_in_window.load(Relaxed) as f64 / seconds,
+            acked: self.acked.load(Relaxed),
+            failed: self.failed.load(Relaxed),
+        }
     }
 
     pub(crate) fn latencies(&self) -> Latencies {
@@ -138,6 +144,24 @@ impl ProducerContext<NoCustomPartitioner> for Delivery {
             acks.acked_in_window.fetch_add(1, Relaxed);
         }
         acks.acked.fetch_add(1, Relaxed);
+    }
+}
+
+/// Hands a record to a client. `false`: its queue is full, and a moment has passed.
+pub(crate) fn try_send(
+    client: &BaseProducer<Delivery>,
+    topic: &str,
+    intended_ns: usize,
+    body: &[u8],
+) -> Result<bool> {
+    let record = BaseRecord::<(), [u8], usize>::with_opaque_to(topic, intended_ns).payload(body);
+    match client.send(record) {
+        Ok(()) => Ok(true),
+        Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
+            std::thread::sleep(Duration::from_millis(1));
+            Ok(false)
+        }
+        Err((error, _)) => bail!("sending: {error}"),
     }
 }
 

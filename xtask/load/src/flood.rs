@@ -3,12 +3,10 @@
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{BaseProducer, BaseRecord};
-use serde::Serialize;
+use anyhow::Result;
+use rdkafka::producer::BaseProducer;
 
-use crate::acks::{Acks, Delivery, producers};
+use crate::acks::{Acks, Counts, Delivery, producers, try_send};
 use crate::client::{Target, payload};
 
 #[derive(clap::Args)]
@@ -34,18 +32,10 @@ pub(crate) struct Args {
     clients: usize,
 }
 
-#[derive(Serialize)]
-pub(crate) struct Outcome {
-    /// Records acknowledged a second while measuring.
-    rate: f64,
-    acked: u64,
-    failed: u64,
-}
-
 /// At most 64 MiB wait in a client: twice the default of Kafka's own.
 const OWN: &[(&str, &str)] = &[("acks", "all"), ("linger.ms", "5"), ("queue.buffering.max.kbytes", "65536")];
 
-pub(crate) fn run(args: &Args) -> Result<Outcome> {
+pub(crate) fn run(args: &Args) -> Result<Counts> {
     let warm_up = Duration::from_secs_f64(args.warm_up);
     let end = warm_up + Duration::from_secs_f64(args.seconds);
     let acks = Acks::new(warm_up..end)?;
@@ -66,8 +56,7 @@ pub(crate) fn run(args: &Args) -> Result<Outcome> {
         drop(pollers);
         sent.map(|_| ())
     })?;
-    let rate = acks.acked_in_window() as f64 / args.seconds;
-    Ok(Outcome { rate, acked: acks.acked(), failed: acks.failed() })
+    Ok(acks.counts())
 }
 
 /// Sends until the time is over and returns how many records.
@@ -76,14 +65,8 @@ fn send(args: &Args, client: &BaseProducer<Delivery>, acks: &Acks, end: Duration
     let start = acks.begin();
     let mut sent = 0;
     while start.elapsed() < end && args.records.is_none_or(|limit| sent < limit) {
-        let record =
-            BaseRecord::<(), [u8], usize>::with_opaque_to(&args.topic, usize::MAX >> 1).payload(&body);
-        match client.send(record) {
-            Ok(()) => sent += 1,
-            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
-                thread::sleep(Duration::from_millis(1));
-            }
-            Err((error, _)) => bail!("sending: {error}"),
+        if try_send(client, &args.topic, usize::MAX >> 1, &body)? {
+            sent += 1;
         }
     }
     Ok(sent)

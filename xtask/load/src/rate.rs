@@ -4,12 +4,11 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{BaseProducer, BaseRecord};
+use anyhow::Result;
+use rdkafka::producer::BaseProducer;
 use serde::Serialize;
 
-use crate::acks::{Acks, Delivery, Latencies, producers};
+use crate::acks::{Acks, Counts, Delivery, Latencies, producers, try_send};
 use crate::client::{Target, payload};
 
 #[derive(clap::Args)]
@@ -37,10 +36,8 @@ pub(crate) struct Args {
 
 #[derive(Serialize)]
 pub(crate) struct Outcome {
-    /// Records acknowledged a second while measuring.
-    rate: f64,
-    acked: u64,
-    failed: u64,
+    #[serde(flatten)]
+    counts: Counts,
     latencies: Latencies,
 }
 
@@ -60,12 +57,7 @@ pub(crate) fn run(args: &Args) -> Result<Outcome> {
         acks.settle(*sent.as_ref().unwrap_or(&0), Duration::from_secs(30));
         sent
     })?;
-    Ok(Outcome {
-        rate: acks.acked_in_window() as f64 / args.seconds,
-        acked: acks.acked(),
-        failed: acks.failed(),
-        latencies: acks.latencies(),
-    })
+    Ok(Outcome { counts: acks.counts(), latencies: acks.latencies() })
 }
 
 /// Sends each record when its time has come, or as soon as possible after, and returns how many.
@@ -79,16 +71,7 @@ fn send(args: &Args, clients: &[BaseProducer<Delivery>], start: Instant, end: Du
             thread::sleep(intended - now);
         }
         let client = &clients[number as usize % clients.len()];
-        let mut record =
-            BaseRecord::<(), [u8], usize>::with_opaque_to(&args.topic, intended.as_nanos() as usize)
-                .payload(&body);
-        while let Err((error, back)) = client.send(record) {
-            if error != KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull) {
-                bail!("sending: {error}");
-            }
-            record = back;
-            thread::sleep(Duration::from_millis(1));
-        }
+        while !try_send(client, &args.topic, intended.as_nanos() as usize, &body)? {}
     }
     Ok(total)
 }

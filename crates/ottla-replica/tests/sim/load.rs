@@ -153,12 +153,7 @@ impl Life {
         let next = &mut self.model(topic).writers[at];
         next.next_sequence += count;
         next.in_transaction = next.is_transactional;
-        next.unacked.push(Sent {
-            bytes: bytes.clone(),
-            is_marker: false,
-            base: i64::MAX,
-            required: i64::MAX,
-        });
+        next.unacked.push(Sent::new(&bytes, false));
         let place = self.append(topic, &bytes, AppendOrigin::Client)?;
         self.sent(topic, at, place);
         Ok(())
@@ -179,12 +174,7 @@ impl Life {
         let bytes = marker.batch(Offset(0), LeaderEpoch(0), self.world().now_ms, id, epoch);
         let writer = &mut self.model(topic).writers[at];
         writer.in_transaction = false;
-        writer.unacked.push(Sent {
-            bytes: bytes.clone(),
-            is_marker: true,
-            base: i64::MAX,
-            required: i64::MAX,
-        });
+        writer.unacked.push(Sent::new(&bytes, true));
         let place = self.append(topic, &bytes, AppendOrigin::Coordinator)?;
         self.sent(topic, at, place);
         self.tally.transactions += 1;

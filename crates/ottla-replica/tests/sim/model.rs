@@ -53,6 +53,13 @@ pub(crate) struct Sent {
     pub(crate) required: i64,
 }
 
+impl Sent {
+    /// One that is not in the log yet.
+    pub(crate) fn new(bytes: &[u8], is_marker: bool) -> Self {
+        Self { bytes: bytes.to_vec(), is_marker, base: i64::MAX, required: i64::MAX }
+    }
+}
+
 /// The state of a producer as the batches tell it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Expected {

@@ -60,30 +60,23 @@ fn cost(results: &Results<'_>, policy: &str, rows: &mut Vec<Row>) {
     let own = ottla(policy);
     let mut row = |target: &str, verdict| rows.push(Row { target: format!("`{policy}`: {target}"), verdict });
     let unit = "CPU-s/GB";
-    let produce = size(&own, throughput::KIB, measure::PRODUCE_CPU);
+    let beside_kafka = |case, measure, factor, unit| {
+        at_most(size(&own, case, measure), size(KAFKA, case, measure), factor, unit)
+    };
     row(
         "broker CPU per GB produced ≤ 0.25 × Kafka",
-        at_most(produce, size(KAFKA, throughput::KIB, measure::PRODUCE_CPU), 0.25, unit),
+        beside_kafka(throughput::KIB, measure::PRODUCE_CPU, 0.25, unit),
     );
+    let produce = size(&own, throughput::KIB, measure::PRODUCE_CPU);
     let limit = results.median("limits", limits::SYSTEM, limits::SINK, measure::PRODUCE_CPU);
     row("broker CPU per GB produced ≤ 2 × the bare limit", at_most(produce, limit, 2.0, unit));
     row(
         "broker CPU per GB consumed ≤ 0.5 × Kafka",
-        at_most(
-            size(&own, throughput::KIB, measure::CONSUME_CPU),
-            size(KAFKA, throughput::KIB, measure::CONSUME_CPU),
-            0.5,
-            unit,
-        ),
+        beside_kafka(throughput::KIB, measure::CONSUME_CPU, 0.5, unit),
     );
     row(
         "broker CPU per small record produced ≤ 0.35 × Kafka",
-        at_most(
-            size(&own, throughput::SMALL, measure::PRODUCE_CPU_RECORDS),
-            size(KAFKA, throughput::SMALL, measure::PRODUCE_CPU_RECORDS),
-            0.35,
-            "CPU-s per million",
-        ),
+        beside_kafka(throughput::SMALL, measure::PRODUCE_CPU_RECORDS, 0.35, "CPU-s per million"),
     );
 }
 

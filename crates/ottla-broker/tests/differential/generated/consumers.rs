@@ -15,6 +15,7 @@ use ottla_protocol::messages::{
 use serde::{Deserialize, Serialize};
 
 use super::draw::NOBODY;
+use super::ops::changed;
 use super::world::World;
 
 /// A step. Groups are those of the classic protocol's steps, members are others.
@@ -117,13 +118,7 @@ impl ConsumerOp {
     /// The same step, one thing of it plainer.
     pub(super) fn plainer(&self) -> Vec<Self> {
         let mut all = Vec::new();
-        let mut with = |change: &dyn Fn(&mut Self)| {
-            let mut op = self.clone();
-            change(&mut op);
-            if op != *self {
-                all.push(op);
-            }
-        };
+        let mut with = |change: &dyn Fn(&mut Self)| all.extend(changed(self, change));
         with(&|op| match op {
             Self::Join { instance, .. } => *instance = None,
             Self::Beat { rebalance_timeout_ms, .. } => *rebalance_timeout_ms = -1,

@@ -196,6 +196,13 @@ pub(crate) enum SessionEpoch {
     Close,
 }
 
+/// The step after a change, if that makes it another one.
+pub(super) fn changed<T: Clone + PartialEq>(op: &T, change: &dyn Fn(&mut T)) -> Option<T> {
+    let mut other = op.clone();
+    change(&mut other);
+    (other != *op).then_some(other)
+}
+
 impl Op {
     /// The same step, one thing of it plainer.
     pub(super) fn plainer(&self) -> Vec<Self> {
@@ -206,13 +213,7 @@ impl Op {
             _ => {}
         }
         let mut all = Vec::new();
-        let mut with = |change: &dyn Fn(&mut Self)| {
-            let mut op = self.clone();
-            change(&mut op);
-            if op != *self {
-                all.push(op);
-            }
-        };
+        let mut with = |change: &dyn Fn(&mut Self)| all.extend(changed(self, change));
         with(&|op| {
             if let Self::Produce { batch, .. } = op {
                 *batch =
