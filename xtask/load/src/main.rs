@@ -4,9 +4,11 @@ mod acks;
 mod client;
 mod flood;
 mod groups;
+mod limits;
 mod rate;
 mod read;
 mod topics;
+mod warm;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -34,6 +36,10 @@ enum Command {
     Rebalance(groups::RebalanceArgs),
     /// Commit offsets, each client again and again
     Commits(groups::CommitArgs),
+    /// Do what any broker has to, without one
+    Limits(limits::Args),
+    /// Touch memory and give it back
+    Warm(warm::Args),
 }
 
 fn main() -> Result<()> {
@@ -45,6 +51,8 @@ fn main() -> Result<()> {
         Command::Read(args) => serde_json::to_string(&read::run(&args)?)?,
         Command::Rebalance(args) => serde_json::to_string(&groups::rebalance(&args)?)?,
         Command::Commits(args) => serde_json::to_string(&groups::commits(&args)?)?,
+        Command::Limits(args) => serde_json::to_string(&limits::run(&args)?)?,
+        Command::Warm(args) => serde_json::to_string(&warm::run(&args)?)?,
     };
     println!("{line}");
     Ok(())

@@ -8,6 +8,7 @@ mod clients;
 mod machine;
 mod progress;
 mod report;
+mod rest;
 mod results;
 mod scenarios;
 mod server;
@@ -25,6 +26,7 @@ use clients::java::Tools;
 use clients::librdkafka::Load;
 use progress::Progress;
 use report::Paths;
+use rest::Rest;
 use results::Outcome;
 use scenarios::Scenario;
 use system::System;
@@ -48,6 +50,9 @@ pub(crate) struct Options {
     /// Measure this binary instead of building one
     #[arg(long, value_name = "PATH")]
     binary: Option<PathBuf>,
+    /// Go on with a run that was cut off: what it measured of the same versions is kept and not measured again
+    #[arg(long)]
+    resume: bool,
     /// Keep the results, but do not write docs/benchmarks.md
     #[arg(long)]
     dry_run: bool,
@@ -86,6 +91,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     let kit = Kit {
         tools: Tools::new(&tools),
         load: Load::build(&context)?,
+        rest: Rest::new(),
         scratch: context.target.join("bench/scratch"),
         quick: options.quick,
     };
@@ -93,19 +99,18 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     let plan: Vec<(&Scenario, Vec<System>)> =
         chosen.into_iter().map(|s| (s, s.compared.systems(&kafka, &binary))).collect();
     let trials = plan.iter().map(|(_, systems)| systems.len() * setting.repetitions).sum();
-    let progress = Progress::new(trials)?;
+    let minutes: f64 = plan.iter().map(|(scenario, _)| scenario.minutes).sum();
+    // A quick run takes about a third of the time.
+    let pace = if options.quick { 0.35 } else { 1.0 };
+    let progress = Progress::new(trials, minutes * setting.repetitions as f64, pace)?;
     let mut failed = Vec::new();
     for (scenario, systems) in &plan {
-        match measure(scenario, systems, &kit, &setting, &progress) {
-            Ok(outcome) => {
-                outcome.save(&paths.results)?;
-                progress.say(&report::section(&outcome, scenario));
-            }
-            Err(error) => {
-                progress.say(&format!("FAILED: {}: {error:#}", scenario.name));
-                failed.push(scenario.name);
-            }
+        let outcome = begin(scenario, systems, &setting, options.resume.then_some(&paths))?;
+        let outcome = measure(outcome, scenario, systems, &kit, &paths, &progress)?;
+        if !outcome.failures.is_empty() {
+            failed.push(scenario.name);
         }
+        progress.say(&report::section(&outcome, scenario));
     }
     drop(progress);
     if !options.dry_run {
@@ -130,10 +135,14 @@ fn ottla(context: &Context, options: &Options) -> Result<PathBuf> {
 fn list() -> String {
     let line = |s: &Scenario| {
         let quick = if s.is_quick { "quick" } else { "" };
-        format!("{:12} {:>3.0} min  {quick:5}  {}\n", s.name, s.minutes, s.title)
+        format!("{:12} {:>4.1} min  {quick:5}  {}\n", s.name, s.minutes, s.title)
     };
     let total: f64 = scenarios::ALL.iter().map(|s| s.minutes).sum();
-    format!("{}{:12} {total:>3.0} min\n", scenarios::ALL.iter().map(line).collect::<String>(), "all")
+    format!(
+        "{}{:12} {total:>4.1} min for each repetition\n",
+        scenarios::ALL.iter().map(line).collect::<String>(),
+        "all"
+    )
 }
 
 fn chosen(options: &Options) -> Result<Vec<&'static Scenario>> {
@@ -153,6 +162,9 @@ fn setting(root: &Path, options: &Options, kit: &Kit) -> Result<Setting> {
     if options.quick {
         command.push_str(" --quick");
     }
+    if let Some(repetitions) = options.repetitions {
+        command.push_str(&format!(" --repetitions {repetitions}"));
+    }
     let ottla = match &options.binary {
         Some(binary) => format!("ottla at {}", binary.display()),
         None => format!("ottla {} ({})", env!("CARGO_PKG_VERSION"), machine::commit(root)),
@@ -170,15 +182,14 @@ fn setting(root: &Path, options: &Options, kit: &Kit) -> Result<Setting> {
     })
 }
 
-fn measure(
+/// The outcome to add to: an empty one, or what a run of the same versions left that was cut off.
+fn begin(
     scenario: &Scenario,
     systems: &[System],
-    kit: &Kit,
     setting: &Setting,
-    progress: &Progress,
+    resumed: Option<&Paths>,
 ) -> Result<Outcome> {
-    let start = Instant::now();
-    let mut outcome = Outcome {
+    let outcome = Outcome {
         scenario: scenario.name.to_owned(),
         command: format!("{} {}", setting.command, scenario.name),
         machine: setting.machine.clone(),
@@ -188,17 +199,51 @@ fn measure(
         systems: systems.iter().map(System::name).collect(),
         ..Outcome::default()
     };
-    for round in 1..=setting.repetitions {
+    let kept = match resumed {
+        Some(paths) => Outcome::load(&paths.results, scenario.name)?,
+        None => None,
+    };
+    let same = |kept: &Outcome| {
+        kept.versions == outcome.versions
+            && kept.machine == outcome.machine
+            && kept.repetitions == outcome.repetitions
+            && kept.systems == outcome.systems
+    };
+    Ok(kept.filter(same).unwrap_or(outcome))
+}
+
+/// Makes all trials of a scenario that `outcome` has not, and saves it after each; one that fails is noted and does not stop the others.
+fn measure(
+    mut outcome: Outcome,
+    scenario: &Scenario,
+    systems: &[System],
+    kit: &Kit,
+    paths: &Paths,
+    progress: &Progress,
+) -> Result<Outcome> {
+    let minutes = scenario.minutes / systems.len() as f64;
+    for round in 1..=outcome.repetitions {
         for system in systems {
             let name = system.name();
-            progress.trial(format!("{}, round {round} of {}: {name}", scenario.name, setting.repetitions));
-            let mut trial = Trial { kit, system, progress, outcome: &mut outcome };
-            let done = (scenario.run)(&mut trial);
-            progress.trial_done();
-            done.map_err(|error| error.context(name))?;
+            let turn = format!("{round} {name}");
+            if outcome.turns.contains(&turn) {
+                progress.trial_skipped(minutes);
+                continue;
+            }
+            progress.trial(&format!("{}, round {round} of {}: {name}", scenario.name, outcome.repetitions));
+            let start = Instant::now();
+            let done = (scenario.run)(&mut Trial { kit, system, progress, outcome: &mut outcome });
+            if let Err(error) = done {
+                let failure = format!("{name}, round {round}: {error:#}");
+                progress.say(&format!("FAILED: {}: {failure}", scenario.name));
+                outcome.failures.push(failure);
+            }
+            outcome.turns.push(turn);
+            outcome.seconds += start.elapsed().as_secs_f64();
+            outcome.save(&paths.results)?;
+            progress.trial_done(minutes);
         }
     }
-    outcome.seconds = start.elapsed().as_secs_f64();
     Ok(outcome)
 }
 

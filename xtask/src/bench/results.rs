@@ -21,6 +21,15 @@ pub(super) struct Outcome {
     pub(super) repetitions: usize,
     /// How long it took.
     pub(super) seconds: f64,
+    /// Turns that were made, `round system`, failed ones included.
+    #[serde(default)]
+    pub(super) turns: Vec<String>,
+    /// What failed, and why. What was measured before is kept.
+    #[serde(default)]
+    pub(super) failures: Vec<String>,
+    /// How many measurements began although the disk had not come to rest.
+    #[serde(default)]
+    pub(super) restless: usize,
     /// In the order of the columns.
     pub(super) systems: Vec<String>,
     /// In the order of the rows.

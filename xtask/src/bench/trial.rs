@@ -1,13 +1,16 @@
 //! One repetition of a scenario with one system: what the scenario works with.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
 use super::clients::java::Tools;
-use super::clients::librdkafka::{Created, Latencies, Load, Rate};
+use super::clients::librdkafka::{Created, Latencies, Load, Rate, Warmed};
 use super::progress::Progress;
+use super::rest::{self, Rest};
 use super::results::Outcome;
+use super::scenarios::measure;
 use super::server::Server;
 use super::system::System;
 
@@ -15,6 +18,7 @@ use super::system::System;
 pub(super) struct Kit {
     pub(super) tools: Tools,
     pub(super) load: Load,
+    pub(super) rest: Rest,
     /// Where servers keep their data, one after the other.
     pub(super) scratch: std::path::PathBuf,
     /// Smaller sizes, shorter times.
@@ -61,6 +65,19 @@ impl Trial<'_> {
         self.progress.step(text);
     }
 
+    /// Waits until nothing of what was done before can disturb what is measured next, see [`Rest`]; notes it if the disk does not
+    /// come to rest.
+    pub(super) fn settle(&mut self) -> Result<()> {
+        self.step("waiting for the disk to rest");
+        let limit = self.sized(Duration::from_secs(15), Duration::from_secs(3));
+        if !self.kit.rest.wait(self.scratch(), limit)? {
+            self.outcome.restless += 1;
+        }
+        let mib = self.sized(6_144, 1_536).min(rest::available_mib()? / 4);
+        self.kit.load.run_alone::<Warmed>(&format!("warm --mib {mib}"))?;
+        Ok(())
+    }
+
     /// Notes one repetition of a measure.
     pub(super) fn record(&mut self, case: &str, measure: &str, value: f64) {
         self.outcome.record(&self.system.name(), case, measure, value);
@@ -75,6 +92,21 @@ impl Trial<'_> {
             }
         }
         self.outcome.record_curve(&self.system.name(), case, &latencies.percentiles_ms);
+    }
+
+    /// Notes one repetition of what sending at a fixed rate showed, of the generator and of the server.
+    pub(super) fn record_rate(&mut self, case: &str, sent: &Rate, server: &Server) -> Result<()> {
+        self.record_latencies(case, &sent.latencies);
+        self.record(case, "acknowledged, records/s", sent.rate);
+        for (percentile, measure) in [(99.0, measure::LATE_P99), (100.0, measure::LATE_MAX)] {
+            let found = sent.lateness.percentiles_ms.iter().find(|(p, _)| (p - percentile).abs() < 1e-9);
+            if let Some((_, ms)) = found {
+                self.record(case, measure, *ms);
+            }
+        }
+        self.record(case, "generator CPU, cores", sent.cores);
+        self.record(case, measure::RESIDENT, server.resident_mib()?);
+        Ok(())
     }
 
     /// Makes a topic and waits for its leaders.

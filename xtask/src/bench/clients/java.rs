@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::test::output_of;
 
@@ -50,20 +50,31 @@ impl Tools {
 
     /// Reads `records` as fast as it goes; records a second from the first fetch on.
     pub(crate) fn consume(&self, bootstrap: &str, topic: &str, records: u64) -> Result<f64> {
-        let records = records.to_string();
-        let args =
-            ["--topic", topic, "--bootstrap-server", bootstrap, "--num-records", &records, "--hide-header"];
+        let number = records.to_string();
+        let args = [
+            "--topic",
+            topic,
+            "--bootstrap-server",
+            bootstrap,
+            "--num-records",
+            &number,
+            "--hide-header",
+            "--timeout",
+            "60000",
+        ];
         let printed = self.run("org.apache.kafka.tools.ConsumerPerformance", &args)?;
-        consumed_rate(&printed).with_context(|| format!("a result line in:\n{printed}"))
+        let (consumed, rate) = consumed(&printed).with_context(|| format!("a result line in:\n{printed}"))?;
+        ensure!(consumed >= records, "{consumed} of {records} records were consumed:\n{printed}");
+        Ok(rate)
     }
 }
 
-/// Records a second from the first fetch on, in the result line of ConsumerPerformance. A group that was rebalanced on the way makes
+/// Records, and records a second from the first fetch on, in the result line of ConsumerPerformance. A group that was rebalanced on the way makes
 /// the tool count wrong; then the rate over the whole time is the greater, and is taken.
-fn consumed_rate(printed: &str) -> Option<f64> {
+fn consumed(printed: &str) -> Option<(u64, f64)> {
     let columns: Vec<&str> = printed.lines().rev().find(|l| l.contains(", "))?.split(", ").collect();
     let rate = |column: usize| columns.get(column)?.trim().parse::<f64>().ok();
-    Some(rate(9)?.max(rate(5)?))
+    Some((columns.get(4)?.trim().parse().ok()?, rate(9)?.max(rate(5)?)))
 }
 
 /// Records a second in the last line of ProducerPerformance: `N records sent, X records/sec (Y MB/sec), …`.
@@ -74,7 +85,7 @@ fn rate(printed: &str) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{consumed_rate, rate};
+    use super::{consumed, rate};
 
     #[test]
     fn finds_the_rate_in_the_last_summary() {
@@ -91,8 +102,8 @@ mod tests {
                 "2026-01-01 00:00:00:531, 2026-01-01 00:00:13:791, 195.3, 14.7, 200000, 15082.9, 6867, 6393, 30.5, {rate}\n"
             )
         };
-        assert_eq!(consumed_rate(&line("31284.2")), Some(31284.2));
-        assert_eq!(consumed_rate(&line("-0.0")), Some(15082.9));
-        assert_eq!(consumed_rate("nothing"), None);
+        assert_eq!(consumed(&line("31284.2")), Some((200_000, 31284.2)));
+        assert_eq!(consumed(&line("-0.0")), Some((200_000, 15082.9)));
+        assert_eq!(consumed("nothing"), None);
     }
 }

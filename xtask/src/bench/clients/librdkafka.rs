@@ -29,6 +29,10 @@ pub(crate) struct Rate {
     pub(crate) acked: u64,
     pub(crate) failed: u64,
     pub(crate) latencies: Latencies,
+    /// How much later than intended records came to librdkafka.
+    pub(crate) lateness: Latencies,
+    /// CPU seconds a second of the program.
+    pub(crate) cores: f64,
 }
 
 /// What came of sending as fast as possible.
@@ -69,6 +73,26 @@ pub(crate) struct Created {
     pub(crate) seconds: f64,
 }
 
+/// What the machine does without a server.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Limits {
+    pub(crate) sink: Cost,
+    pub(crate) source: Cost,
+    pub(crate) syncs: Latencies,
+    pub(crate) paced_syncs: Latencies,
+}
+
+/// What a gigabyte took.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Cost {
+    pub(crate) cpu_s_per_gb: f64,
+    pub(crate) mb_per_s: f64,
+}
+
+/// Memory was touched and given back.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Warmed {}
+
 /// A run of the program that goes on meanwhile; ended when dropped.
 pub(crate) struct Running<T> {
     child: Option<Child>,
@@ -97,13 +121,22 @@ impl Load {
         self.spawn(bootstrap, words)?.wait()
     }
 
+    /// Runs a command that needs no server to its end.
+    pub(crate) fn run_alone<T: DeserializeOwned>(&self, words: &str) -> Result<T> {
+        self.start(words.to_owned())?.wait()
+    }
+
     /// Starts a command of the program.
     pub(crate) fn spawn<T: DeserializeOwned>(&self, bootstrap: &str, words: &str) -> Result<Running<T>> {
+        self.start(format!("{words} --bootstrap {bootstrap}"))
+    }
+
+    fn start<T>(&self, words: String) -> Result<Running<T>> {
         let mut command = Command::new(&self.binary);
-        command.args(words.split_whitespace()).args(["--bootstrap", bootstrap]);
+        command.args(words.split_whitespace());
         let child =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("starting the load")?;
-        Ok(Running { child: Some(child), what: words.to_owned(), result: PhantomData })
+        Ok(Running { child: Some(child), what: words, result: PhantomData })
     }
 }
 

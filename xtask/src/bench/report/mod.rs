@@ -27,15 +27,22 @@ const INTRODUCTION: &str = "\
 # Benchmarks
 
 Written by `cargo xtask bench`; do not edit. In one run ottla and Apache Kafka take turns, each time on an empty directory, on the same machine as
-the clients. A cell is the median of the repetitions (least–greatest); ×N is the ratio to the first column. Apache Kafka runs with
-its shipped defaults and a 1 GiB heap and acknowledges from the page cache, as ottla's policy `page-cache` does; with `sync`, ottla's default,
-an acknowledged record is on the disk. GB are 10⁹ bytes of records before compression. Broker CPU seconds are
-the server's own user and system time. Latency is from the time at which a record should be sent (open loop, so that a stall counts for all
-that waited) to its acknowledgement.
+the clients, so that what a client takes the server does not get: where the client is the limit, compare the server's CPU time, not the rate.
 
-`cargo xtask bench --list` names the scenarios, `cargo xtask bench NAME…` runs some and replaces their sections, `cargo xtask bench
---quick` gives a first impression in five minutes without changing this document. What was tried to get here is in
-[performance.md](performance.md).
+- A cell is the median of the repetitions (least–greatest); ×N is the ratio to the first column. With one repetition differences
+  below about 10 % say nothing, nor do those of the highest percentiles.
+- Apache Kafka runs with its shipped defaults and a 1 GiB heap and acknowledges from the page cache, as ottla's policy `page-cache` does;
+  with `sync`, ottla's default, an acknowledged record is on the disk.
+- GB are 10⁹ bytes of records before compression. Broker CPU seconds are the server's own user and system time, resident is its memory
+  at the end of the case.
+- Latency is from the time at which a record should be sent (open loop, so that a stall counts for all that waited) to its acknowledgement.
+- Before each case, for each system alike, the run waits until what was written is on the disk and the disk rests, and touches up to
+  6 GiB of free memory: a virtual machine may give free memory back to its host, and then the first use of a page
+  costs several times as much (a file of 1 GB: 0.45 CPU seconds the first time, 0.25 the second, 0.13 when overwritten in place).
+
+`cargo xtask bench --list` names the scenarios, `cargo xtask bench NAME…` runs some and replaces their sections, `--resume` goes on with a run
+that was cut off, and `cargo xtask bench --quick` gives a first impression in five minutes without changing this document. What was
+tried to get here is in [performance.md](performance.md).
 ";
 
 /// Writes the document and the plots.
@@ -76,8 +83,20 @@ fn load(paths: &Paths) -> Result<Vec<Outcome>> {
 
 /// The section of a scenario, without its plots.
 pub(super) fn section(outcome: &Outcome, scenario: &Scenario) -> String {
+    let mut remarks = String::new();
+    for failure in &outcome.failures {
+        // The first line says what, the rest is a server's log.
+        let _ = write!(remarks, "\n**Failed**: {}.\n", failure.lines().next().unwrap_or_default());
+    }
+    if outcome.restless > 0 {
+        let _ = write!(
+            remarks,
+            "\nBefore {} measurement(s) the disk did not come to rest in time: other programs may have used it.\n",
+            outcome.restless
+        );
+    }
     format!(
-        "## {}\n\n{}\n\n{}\n`{}` on {}: {}, {}; {} repetition(s) in {:.1} min.\n",
+        "## {}\n\n{}\n\n{}\n`{}` on {}: {}, {}; {} repetition(s) in {:.1} min.\n{remarks}",
         scenario.title,
         scenario.about,
         table::render(outcome),
@@ -106,7 +125,7 @@ fn plots(outcome: &Outcome, scenario: &Scenario, paths: &Paths) -> Result<String
         .filter(|f| f.measure.starts_with("broker CPU-s per GB") && f.case != scenarios::throughput::SMALL)
         .collect();
     if !costs.is_empty() {
-        let title = format!("{}: broker CPU seconds per GB", scenario.title);
+        let title = format!("{}: CPU seconds per GB, shorter is better", scenario.title);
         let file = format!("{}-cpu.svg", scenario.name);
         files.push((title.clone(), file, plot::bars(&title, &outcome.systems, &costs)));
     }
@@ -119,7 +138,7 @@ fn plots(outcome: &Outcome, scenario: &Scenario, paths: &Paths) -> Result<String
     Ok(lines)
 }
 
-const TARGETS_HEAD: &str = "| target | measured | |\n|---|---|---|\n";
+const TARGETS_HEAD: &str = "| target | measured | | why |\n|---|---|---|---|\n";
 
 fn targets_table(rows: &[Row], old: &str) -> String {
     let mut text = TARGETS_HEAD.to_owned();
@@ -127,12 +146,12 @@ fn targets_table(rows: &[Row], old: &str) -> String {
         let begin = format!("| {} |", row.target);
         let line = match &row.verdict {
             Some(verdict) => {
-                let word = if verdict.met { "met" } else { "**missed**" };
-                format!("{begin} {} | {word} |", verdict.measured)
+                let (word, why) = if verdict.met { ("met", "") } else { ("**missed**", row.why) };
+                format!("{begin} {} | {word} | {why} |", verdict.measured)
             }
             None => match old.lines().find(|line| line.starts_with(&begin)) {
                 Some(kept) => kept.to_owned(),
-                None => format!("{begin} | not measured |"),
+                None => format!("{begin} | not measured | |"),
             },
         };
         text.push_str(&line);
@@ -175,12 +194,14 @@ mod tests {
 
     #[test]
     fn a_target_that_was_not_measured_keeps_its_row() {
-        let row = |target: &str, verdict| Row { target: target.to_owned(), verdict };
-        let old = "| one | 5 | met |\n| two | 6 | met |\n";
+        let row = |target: &str, verdict| Row { target: target.to_owned(), verdict, why: "because" };
+        let old = "| one | 5 | met | |\n| two | 6 | met | |\n";
         let measured = Verdict { measured: "7".to_owned(), met: false };
         let text = targets_table(&[row("one", None), row("two", Some(measured)), row("three", None)], old);
         assert!(
-            text.ends_with("| one | 5 | met |\n| two | 7 | **missed** |\n| three | | not measured |\n"),
+            text.ends_with(
+                "| one | 5 | met | |\n| two | 7 | **missed** | because |\n| three | | not measured | |\n"
+            ),
             "{text}"
         );
     }

@@ -54,15 +54,20 @@ impl Svg {
     fn render(self) -> String {
         format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" height=\"{height}\" \
-             font-family=\"sans-serif\" font-size=\"12\" fill=\"#222\">\n\
-             <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n{body}</svg>\n",
+             font-family=\"sans-serif\" font-size=\"12\" fill=\"#222\">\n{STYLE}\
+             <rect class=\"paper\" width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n{body}</svg>\n",
             height = self.height,
             body = self.body
         )
     }
 }
 
-const GRID: &str = "stroke=\"#ddd\"";
+/// In dark mode; the attributes of the elements are for all others.
+const STYLE: &str = "<style>@media (prefers-color-scheme: dark) { text { fill: #ddd } .paper { fill: #161b22 } .grid { stroke: #3a414a } \
+                     .spread { stroke: #ddd } }</style>\n";
+const GRID: &str = "class=\"grid\" stroke=\"#ddd\"";
+/// Around what says how far the repetitions lie apart.
+const SPREAD: &str = "class=\"spread\" stroke=\"#222\"";
 const LEFT: f64 = 70.0;
 const RIGHT: f64 = WIDTH - 30.0;
 const TOP: f64 = 66.0;
@@ -83,11 +88,11 @@ pub(super) fn latencies(title: &str, systems: &[String], curve: &Curve) -> Strin
     let (least, greatest) = spread(&all.collect::<Vec<_>>()).unwrap_or((0.1, 10.0));
     let (low, high) = (least.log10().floor(), (greatest.log10().ceil()).max(least.log10().floor() + 1.0));
     let x = |percentile: f64| LEFT + (RIGHT - LEFT) * nines(percentile) / 4.6;
-    let y = |ms: f64| BOTTOM - (BOTTOM - TOP) * (ms.max(least).log10() - low) / (high - low);
+    let y = |ms: f64| BOTTOM - (BOTTOM - TOP) * (ms.log10().max(low) - low) / (high - low);
     for decade in low as i32..=high as i32 {
         let ms = 10_f64.powi(decade);
         svg.line((LEFT, y(ms)), (RIGHT, y(ms)), GRID);
-        svg.text(LEFT - 8.0, y(ms) + 4.0, "end", "", &format!("{ms} ms"));
+        svg.text(LEFT - 8.0, y(ms) + 4.0, "end", "", &duration(ms));
     }
     for (percentile, label) in MARKS {
         svg.line((x(percentile), TOP), (x(percentile), BOTTOM), GRID);
@@ -111,6 +116,11 @@ pub(super) fn latencies(title: &str, systems: &[String], curve: &Curve) -> Strin
         );
     }
     svg.render()
+}
+
+/// A power of ten of milliseconds with its unit.
+fn duration(ms: f64) -> String {
+    if ms >= 1_000.0 { format!("{} s", ms / 1_000.0) } else { format!("{ms} ms") }
 }
 
 /// How many nines a percentile has; the longest of all comes a little after four.
@@ -143,7 +153,9 @@ pub(super) fn bars(title: &str, systems: &[String], figures: &[&Figure]) -> Stri
                     BAR - 2.0
                 );
                 let centre = y + BAR / 2.0 - 1.0;
-                svg.line((x(least), centre), (x(most), centre), "stroke=\"#222\"");
+                if most > least {
+                    svg.line((x(least), centre), (x(most), centre), SPREAD);
+                }
                 svg.text(x(most) + 5.0, centre + 4.0, "start", "", &number(value));
             }
             y += BAR;
@@ -179,6 +191,7 @@ mod tests {
         };
         let svg = latencies("t", &systems, &curve);
         assert_eq!(svg.matches("<polyline").count(), 2);
+        assert_eq!((super::duration(0.01), super::duration(10_000.0)), ("0.01 ms".into(), "10 s".into()));
         assert!(svg.contains("b &lt;&amp;") && svg.contains("10 ms"), "{svg}");
         let values = BTreeMap::from([("a".to_owned(), vec![1.0, 3.0, 2.0]), ("b <&".to_owned(), vec![0.5])]);
         let figure = Figure { case: "case".into(), measure: "per GB produced".into(), values };

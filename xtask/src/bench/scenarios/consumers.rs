@@ -8,9 +8,9 @@ use super::super::clients::RECORD_BYTES;
 use super::super::clients::librdkafka::{Rate, Read, Running};
 use super::super::system::Compared;
 use super::super::trial::{Trial, sound};
+use super::Scenario;
 use super::latency::at_rate;
-use super::saturation::{fill, flood, settle};
-use super::{Scenario, measure};
+use super::saturation::{fill, flood};
 
 /// Many consumers.
 pub(super) const FANOUT: Scenario = Scenario {
@@ -18,7 +18,7 @@ pub(super) const FANOUT: Scenario = Scenario {
     title: "Fan-out",
     about: "librdkafka consumers that each read everything while one producer sends 5,000 records of 1 KiB a second to 12 partitions (as in the \
             scenario `latency`). The broker's CPU time includes producing.",
-    minutes: 8.0,
+    minutes: 2.6,
     is_quick: false,
     compared: Compared::Policies,
     run: fanout,
@@ -30,7 +30,7 @@ pub(super) const COLD: Scenario = Scenario {
     title: "Reading cold data while producing",
     about: "A librdkafka consumer reads 12 partitions whose segment files were dropped from the page cache, while a producer sends 20,000 \
             records of 1 KiB a second to another topic (as in the scenario `latency`).",
-    minutes: 7.0,
+    minutes: 1.8,
     is_quick: false,
     compared: Compared::Policies,
     run: cold,
@@ -42,13 +42,13 @@ fn fanout(trial: &mut Trial<'_>) -> Result<()> {
     trial.topic(&server, "warm-up", 12)?;
     trial.step("warm-up");
     flood(trial, &server, "warm-up", trial.sized(5.0, 2.0))?;
-    settle(trial);
     let seconds = trial.sized(10.0, 4.0);
     let warm_up = trial.sized(3.0, 1.0);
     for consumers in [1, 5, 20] {
         let case = if consumers == 1 { "1 consumer".to_owned() } else { format!("{consumers} consumers") };
         let topic = format!("fanout-{consumers}");
         trial.topic(&server, &topic, 12)?;
+        trial.settle()?;
         trial.step(&case);
         let records = (RATE * (seconds + warm_up)) as u64;
         let words = format!("read --topic {topic} --consumers {consumers} --records {records} --seconds 90");
@@ -62,8 +62,7 @@ fn fanout(trial: &mut Trial<'_>) -> Result<()> {
         ensure!(read.records >= expected, "{} of {expected} records were read", read.records);
         trial.record(&case, "delivered, MB/s", read.bytes as f64 / 1e6 / read.seconds);
         trial.record(&case, "broker CPU-s per GB delivered", cpu_s / (read.bytes as f64 / 1e9));
-        trial.record(&case, measure::RESIDENT, server.resident_mib()?);
-        trial.record_latencies(&case, &sent.latencies);
+        trial.record_rate(&case, &sent, &server)?;
     }
     server.stop()
 }
@@ -75,7 +74,7 @@ fn cold(trial: &mut Trial<'_>) -> Result<()> {
     }
     let records = trial.sized(1_500_000, 200_000);
     fill(trial, &server, "cold", records)?;
-    settle(trial);
+    trial.settle()?;
     let bytes = server.make_cold("cold")?;
     let case = "cold reader beside a producer";
     trial.step(case);
@@ -93,6 +92,6 @@ fn cold(trial: &mut Trial<'_>) -> Result<()> {
     trial.record(case, "cold data read, MB/s", read.bytes as f64 / 1e6 / read.seconds);
     let moved_gb = (read.bytes + sent.acked * RECORD_BYTES) as f64 / 1e9;
     trial.record(case, "broker CPU-s per GB read and produced", cpu_s / moved_gb);
-    trial.record_latencies(case, &sent.latencies);
+    trial.record_rate(case, &sent, &server)?;
     server.stop()
 }

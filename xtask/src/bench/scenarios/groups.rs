@@ -5,8 +5,8 @@ use anyhow::Result;
 use super::super::clients::librdkafka::{Commits, Settled};
 use super::super::system::Compared;
 use super::super::trial::Trial;
-use super::Scenario;
-use super::saturation::{flood, settle};
+use super::saturation::flood;
+use super::{Scenario, measure};
 
 /// Rebalances.
 pub(super) const GROUPS: Scenario = Scenario {
@@ -16,7 +16,7 @@ pub(super) const GROUPS: Scenario = Scenario {
             partition a member, after all members start at once, after one more comes, after it leaves. With the classic protocol a new \
             group waits 3 s for members (`group.initial.rebalance.delay.ms`), and members learn of a rebalance with a heartbeat; with the \
             consumer protocol (KIP-848) the broker tells them to send one every 5 s. Both are the clients' and servers' defaults.",
-    minutes: 8.0,
+    minutes: 2.8,
     is_quick: false,
     compared: Compared::Default,
     run: groups,
@@ -27,7 +27,7 @@ pub(super) const COMMITS: Scenario = Scenario {
     name: "commits",
     title: "Committed offsets",
     about: "librdkafka consumers, each of a group of its own, commit one offset and wait for the answer, again and again.",
-    minutes: 4.0,
+    minutes: 1.6,
     is_quick: false,
     compared: Compared::Policies,
     run: commits,
@@ -51,6 +51,7 @@ fn groups(trial: &mut Trial<'_>) -> Result<()> {
             trial.record(&case, "one more comes, s", settled.joined);
             trial.record(&case, "it leaves, s", settled.left);
             trial.record(&case, "broker CPU-s, all three", cpu_s);
+            trial.record(&case, measure::RESIDENT, server.resident_mib()?);
         }
     }
     server.stop()
@@ -64,16 +65,17 @@ fn commits(trial: &mut Trial<'_>) -> Result<()> {
     // The first commit makes the offsets topic.
     let words = format!("commits --topic commits --clients 5 --seconds {}", trial.sized(3.0, 1.0));
     trial.kit.load.run::<Commits>(&server.bootstrap, &words)?;
-    settle(trial);
     let seconds = trial.sized(8.0, 3.0);
     for clients in [1, 50] {
         let case = if clients == 1 { "1 group".to_owned() } else { format!("{clients} groups") };
+        trial.settle()?;
         trial.step(&case);
         let words = format!("commits --topic commits --clients {clients} --seconds {seconds}");
         let (commits, cpu_s): (Commits, f64) =
             server.metered(|| trial.kit.load.run(&server.bootstrap, &words))?;
         trial.record(&case, "commits/s", commits.count as f64 / commits.seconds);
         trial.record(&case, "broker CPU-s per million commits", cpu_s / commits.count as f64 * 1e6);
+        trial.record(&case, measure::RESIDENT, server.resident_mib()?);
         trial.record_latencies(&case, &commits.latencies);
     }
     server.stop()

@@ -21,7 +21,7 @@ pub(super) struct Scenario {
     pub(super) title: &'static str,
     /// What is done, for the reader of the tables.
     pub(super) about: &'static str,
-    /// About how long a full run of three repetitions takes on two cores.
+    /// About how long one repetition of a full run takes on two cores, with all systems.
     pub(super) minutes: f64,
     /// Whether a quick run has it: targets need it.
     pub(super) is_quick: bool,
@@ -51,6 +51,8 @@ pub(super) const ALL: &[Scenario] = &[
 /// The measures, as rows are labelled.
 pub(super) mod measure {
     pub(crate) const READY: &str = "ready, ms";
+    pub(crate) const LATE_P99: &str = "generator late p99, ms";
+    pub(crate) const LATE_MAX: &str = "generator late max, ms";
     pub(crate) const RESIDENT: &str = "resident, MiB";
     pub(crate) const PRODUCE_CPU: &str = "broker CPU-s per GB produced";
     pub(crate) const PRODUCE_CPU_RECORDS: &str = "broker CPU-s per million records produced";

@@ -7,7 +7,7 @@ use super::super::clients::java::Produce;
 use super::super::system::Compared;
 use super::super::trial::Trial;
 use super::throughput::{both_ways, produce, warm_up};
-use super::{Scenario, measure, saturation};
+use super::{Scenario, saturation};
 
 /// Numbers of partitions.
 pub(super) const PARTITIONS: Scenario = Scenario {
@@ -15,7 +15,7 @@ pub(super) const PARTITIONS: Scenario = Scenario {
     title: "Number of partitions",
     about: "As the scenario `size` with 1 KiB records, one topic after the other; ProducerPerformance fills a batch for one partition, then \
             one for another.",
-    minutes: 10.0,
+    minutes: 5.5,
     is_quick: false,
     compared: Compared::Policies,
     run: partitions,
@@ -27,7 +27,7 @@ pub(super) const CODECS: Scenario = Scenario {
     title: "Compression",
     about: "As the scenario `size` with 1 KiB records of random capital letters, compressed by the producer; GB are of what was to be \
             compressed.",
-    minutes: 7.0,
+    minutes: 2.8,
     is_quick: false,
     compared: Compared::Policies,
     run: codecs,
@@ -38,7 +38,7 @@ pub(super) const ACKS: Scenario = Scenario {
     name: "acks",
     title: "Acknowledgements and idempotence",
     about: "As the scenario `size` with 1 KiB records, only producing.",
-    minutes: 5.0,
+    minutes: 1.9,
     is_quick: false,
     compared: Compared::Policies,
     run: acks,
@@ -54,7 +54,6 @@ fn partitions(trial: &mut Trial<'_>) -> Result<()> {
         trial.topic(&server, &topic, *partitions)?;
         let load = kib(trial, &topic, &[]);
         both_ways(trial, &server, &case, &load)?;
-        trial.record(&case, measure::RESIDENT, server.resident_mib()?);
     }
     server.stop()
 }

@@ -15,7 +15,7 @@ pub(super) const SATURATION: Scenario = Scenario {
     title: "Throughput at saturation",
     about: "One librdkafka producer sends 1 KiB records as fast as they are acknowledged (`acks=all`, `linger.ms` 5, 64 MiB of records \
             waiting), which librdkafka puts into one partition for 10 ms, then another.",
-    minutes: 6.0,
+    minutes: 2.3,
     is_quick: true,
     compared: Compared::Policies,
     run: saturation,
@@ -46,7 +46,7 @@ fn saturation(trial: &mut Trial<'_>) -> Result<()> {
         let case = case(*partitions);
         let topic = format!("p{partitions}");
         trial.topic(&server, &topic, *partitions)?;
-        settle(trial);
+        trial.settle()?;
         trial.step(&case);
         let (sent, cpu_s) = server.metered(|| flood(trial, &server, &topic, trial.sized(8.0, 4.0)))?;
         trial.record(&case, measure::PRODUCED, sent.rate * RECORD_BYTES as f64 / 1e6);
@@ -71,10 +71,4 @@ pub(super) fn fill(trial: &Trial<'_>, server: &Server, topic: &str, records: u64
     let sent: Flood = trial.kit.load.run(&server.bootstrap, &words)?;
     ensure!(sent.acked == records && sent.failed == 0, "{} of {records} records arrived", sent.acked);
     Ok(())
-}
-
-/// Waits until the disk has what was written so far, so that one measurement does not pay for another.
-pub(super) fn settle(trial: &Trial<'_>) {
-    trial.step("writing back");
-    rustix::fs::sync();
 }

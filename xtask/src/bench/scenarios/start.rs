@@ -17,7 +17,7 @@ pub(super) const START: Scenario = Scenario {
     about: "From the start of the process to the first answered request: on an empty directory, after an orderly stop, after `kill -9`. 1 KiB \
             records are produced before the crash (more of them to the only partition), so that there is something to recover. \
             With 10,000 partitions a quick run leaves Apache Kafka out.",
-    minutes: 8.0,
+    minutes: 3.5,
     is_quick: true,
     compared: Compared::Default,
     run: start,

@@ -19,7 +19,7 @@ pub(super) const SIZE: Scenario = Scenario {
     about: "ProducerPerformance, then ConsumerPerformance, each alone, on one partition; `acks=all`, idempotent, `batch.size` 65536, \
             `linger.ms` 5. Records of 100 B are sent in small batches instead: `batch.size` 4096, `linger.ms` 0. The client \
             takes most of the machine, so that MB/s is mostly the client's; what the broker costs is its CPU time.",
-    minutes: 7.0,
+    minutes: 3.6,
     is_quick: true,
     compared: Compared::Policies,
     run: size,
@@ -46,7 +46,6 @@ fn size(trial: &mut Trial<'_>) -> Result<()> {
         settings: &[],
     };
     both_ways(trial, &server, KIB, &kib)?;
-    trial.record(KIB, measure::RESIDENT, server.resident_mib()?);
     let small = Produce {
         topic: "small",
         records: trial.sized(2_000_000, 600_000),
@@ -88,12 +87,14 @@ pub(super) fn both_ways(
 
 /// Measures producing `load`.
 pub(super) fn produce(trial: &mut Trial<'_>, server: &Server, case: &str, load: &Produce<'_>) -> Result<()> {
+    trial.settle()?;
     trial.step(&format!("{case}, produce"));
     let (rate, cpu_s) = server.metered(|| trial.kit.tools.produce(&server.bootstrap, load))?;
     let gb = gigabytes(load.records, load.record_bytes);
     trial.record(case, measure::PRODUCE_CPU, cpu_s / gb);
     trial.record(case, measure::PRODUCE_CPU_RECORDS, cpu_s / load.records as f64 * 1e6);
     trial.record(case, measure::PRODUCED, rate * load.record_bytes as f64 / 1e6);
+    trial.record(case, measure::RESIDENT, server.resident_mib()?);
     Ok(())
 }
 
