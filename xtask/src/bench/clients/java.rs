@@ -25,13 +25,18 @@ pub(crate) struct Produce<'a> {
 /// Settings of the producer unless a scenario says otherwise.
 const SETTINGS: &[&str] = &["acks=all", "batch.size=65536", "linger.ms=5", "buffer.memory=67108864"];
 
+/// Longest run of a tool, seconds.
+const LIMIT_S: &str = "300";
+
 impl Tools {
     pub(crate) fn new(jars: &Path) -> Self {
         Self { jars: jars.to_owned() }
     }
 
     fn run(&self, class: &str, args: &[&str]) -> Result<String> {
-        let mut command = Command::new("java");
+        // A server that dies would keep them waiting for hours.
+        let mut command = Command::new("timeout");
+        command.args([LIMIT_S, "java"]);
         command.args(["-Xmx512m", "-cp"]).arg(self.jars.join("*")).arg(class).args(args).stdin(Stdio::null());
         output_of(&mut command)
     }
