@@ -130,6 +130,13 @@ fn plots(outcome: &Outcome, scenario: &Scenario, paths: &Paths) -> Result<String
         files.push((title.clone(), file, plot::bars(&title, &outcome.systems, &costs)));
     }
     fs::create_dir_all(&paths.plots)?;
+    // A case that is no more has no plot.
+    for old in fs::read_dir(&paths.plots)?.flatten() {
+        let name = old.file_name();
+        if name.to_str().is_some_and(|name| name.starts_with(&format!("{}-", scenario.name))) {
+            fs::remove_file(old.path())?;
+        }
+    }
     let mut lines = String::new();
     for (title, file, svg) in files {
         fs::write(paths.plots.join(&file), svg)?;

@@ -45,7 +45,8 @@ mod why {
                                    latency; [who holds up whom](performance.md#who-holds-up-whom)";
     pub(super) const SYNC_TAIL: &str = "an acknowledgement waits for the disk, Kafka's does not: compare `fdatasync` below; \
                                         [how `sync` syncs](performance.md#how-sync-syncs)";
-    pub(super) const START: &str = "[many partitions](performance.md#many-partitions)";
+    pub(super) const START: &str = "what was tried: [performance.md](performance.md)";
+    pub(super) const MANY: &str = "[many partitions](performance.md#many-partitions)";
     pub(super) const MEMORY: &str = "[memory](performance.md#memory)";
 }
 
@@ -178,7 +179,11 @@ fn start_rows(results: &Results<'_>, rows: &mut Vec<Row>) {
     let own = ottla(DEFAULT_POLICY);
     let start = |case: &str, measure: &str| results.median("start", &own, case, measure);
     let mut below = |target: &str, value: Option<f64>, limit: f64, unit: &str| {
-        let why = if unit == "MiB" { why::MEMORY } else { why::START };
+        let why = match unit {
+            "MiB" => why::MEMORY,
+            _ if target.contains("partitions") => why::MANY,
+            _ => why::START,
+        };
         let verdict = value.map(|v| Verdict { measured: format!("{} {unit}", number(v)), met: v < limit });
         rows.push(Row { target: target.to_owned(), verdict, why });
     };
