@@ -76,7 +76,7 @@ fn alter_configs(peer: &mut Peer) {
                 "cluster default",
                 BROKER,
                 "",
-                &[("log.retention.ms", Some("99000000")), ("min.insync.replicas", Some("1"))],
+                &[("log.retention.ms", Some("9900000000000")), ("min.insync.replicas", Some("1"))],
             ),
             ("cluster default, without what must stay", BROKER, "", &[]),
             ("cluster default, one broker's key", BROKER, "", &[("listeners", Some("PLAINTEXT://:1"))]),

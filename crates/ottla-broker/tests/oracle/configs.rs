@@ -160,7 +160,8 @@ fn alter_configs(peer: &mut Peer) {
             ("broker, bad value", BROKER, "1", &[("log.cleaner.threads", SET, Some("0"))]),
             ("another broker", BROKER, "2", &[("log.cleaner.threads", SET, Some("2"))]),
             ("broker that is no number", BROKER, "one", &[("log.cleaner.threads", SET, Some("2"))]),
-            ("cluster default", BROKER, "", &[("log.retention.ms", SET, Some("99000000"))]),
+            // Long enough for records of long ago: a check of retention may come at any time.
+            ("cluster default", BROKER, "", &[("log.retention.ms", SET, Some("9900000000000"))]),
             ("cluster default, one broker's key", BROKER, "", &[("listeners", SET, Some("PLAINTEXT://:1"))]),
             ("group", GROUP, "some-group", &[("consumer.session.timeout.ms", SET, Some("50000"))]),
             ("group, bad value", GROUP, "some-group", &[("consumer.session.timeout.ms", SET, Some("1"))]),

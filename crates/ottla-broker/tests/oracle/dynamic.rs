@@ -40,9 +40,36 @@ fn alter(
     let request = IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false };
     peer.call(1, case, &request);
     if op == DELETE {
-        // The value may stay the same, so that nothing tells when the broker has heard of it.
-        sleep(Duration::from_millis(250));
+        no_longer_says(peer, name, key);
     }
+}
+
+/// Waits until the broker has heard that a key was deleted for it, or for all: its value may stay the same.
+fn no_longer_says(peer: &mut Peer, name: &str, key: &'static str) {
+    const DYNAMIC_BROKER: i8 = 2;
+    const DYNAMIC_DEFAULT_BROKER: i8 = 3;
+    let source = if name.is_empty() { DYNAMIC_DEFAULT_BROKER } else { DYNAMIC_BROKER };
+    let resource = DescribeConfigsResource {
+        resource_type: BROKER,
+        resource_name: "1".into(),
+        configuration_keys: Some(vec![key.into()]),
+    };
+    let request = DescribeConfigsRequest {
+        resources: vec![resource],
+        include_synonyms: true,
+        ..DescribeConfigsRequest::default()
+    };
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_secs(5) {
+        let answer = peer.ask(4, &request).expect("an answer");
+        let configs = answer.results.iter().flat_map(|result| &result.configs);
+        if !configs.flat_map(|config| &config.synonyms).any(|synonym| synonym.source == source) {
+            break;
+        }
+        sleep(Duration::from_millis(20));
+    }
+    // What follows from the value is set a moment later.
+    sleep(Duration::from_millis(50));
 }
 
 /// A key's value and where it comes from, once it is as wanted; at last as it is.

@@ -1,4 +1,4 @@
-// Runs Apache Kafka's own generated message classes for tests/jvm.rs: reads commands from stdin and answers each on stdout.
+// Runs Apache Kafka's own generated message classes for tests/wire/jvm.rs: reads commands from stdin and answers each on stdout.
 //
 //   R name version bytes    decode and encode again
 //   D name version          encode the default message

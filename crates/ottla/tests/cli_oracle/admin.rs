@@ -378,7 +378,7 @@ fn transactions(broker: &Broker) {
     }
     drop(input);
     assert!(producer.wait().unwrap().success());
-    assert_eq!(read(), "a\nb\n");
+    wait_for("what is committed is read, and nothing else", || read() == "a\nb\n");
 
     let mut fenced = broker
         .command(&["produce", topic, "--transactional-id", id])
@@ -394,7 +394,7 @@ fn transactions(broker: &Broker) {
     drop(input);
     let output = fenced.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(read(), "a\nb\n");
+    wait_for("what is committed is read, and nothing else", || read() == "a\nb\n");
 }
 
 /// `transaction abort` while the topic's only partition has a transaction open.

@@ -111,8 +111,7 @@ fn keys_headers_and_formats(broker: &Broker) {
     let mut lines: Vec<&str> = text.lines().collect();
     lines.sort_unstable();
     assert_eq!(lines, ["h:v,i:\ta\t1", "h:v,i:\ta\t3", "h:v,i:\tb\t:2"]);
-    let text =
-        broker.ok(&["consume", name, "--from-beginning", "--timeout-ms", "1000", "--format", r"%k=%s(%S)\n"]);
+    let text = broker.ok(&["consume", name, "--from-beginning", "-n", "3", "--format", r"%k=%s(%S)\n"]);
     assert!(text.contains("a=1(1)\n") && text.contains("b=:2(2)\n"), "{text}");
     let text = broker.ok(&["consume", name, "--from-beginning", "-n", "3", "--json"]);
     let records: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -138,14 +137,17 @@ fn starting_points(broker: &Broker) {
     broker.ok(&["topic", "create", name, "--partitions", "2"]);
     let input: String = (0..10).map(|i| format!("{i}\n")).collect();
     broker.ok_with(&["produce", name, "--partition", "1"], &input);
-    let from = |offset: &str| {
-        broker.ok(&["consume", name, "--partition", "1", "--offset", offset, "--timeout-ms", "1500"])
+    // What it waits for ends the reading; where nothing is to come, a time does.
+    let from = |offset: &str, count: &str| {
+        broker.ok(&["consume", name, "--partition", "1", "--offset", offset, "--max-messages", count])
     };
-    assert_eq!(from("8"), "8\n9\n");
-    assert_eq!(from("-3"), "7\n8\n9\n");
-    assert_eq!(from("latest"), "");
-    assert_eq!(from("@1000"), input);
-    assert_eq!(from("@2200-01-01T00:00:00Z"), "");
+    assert_eq!(from("8", "2"), "8\n9\n");
+    assert_eq!(from("-3", "3"), "7\n8\n9\n");
+    assert_eq!(from("@1000", "10"), input);
+    for nothing in ["latest", "@2200-01-01T00:00:00Z"] {
+        let arguments = ["consume", name, "--partition", "1", "--offset", nothing, "--timeout-ms", "1500"];
+        assert_eq!(broker.ok(&arguments), "", "{nothing}");
+    }
     let output = broker.run(&["consume", name, "--partition", "7"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("partitions 0 to 1"));

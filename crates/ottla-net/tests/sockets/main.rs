@@ -1,0 +1,5 @@
+//! Connections over loopback.
+
+mod connections;
+mod files;
+mod support;

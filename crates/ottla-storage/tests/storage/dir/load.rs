@@ -1,0 +1,141 @@
+//! What a start finds among the partition directories.
+
+use std::path::{Path, PathBuf};
+
+use ottla_storage::fs::{Effect, Fault, Fs, Operation};
+
+use super::support::{DirSummary, NOW, Node, TOPIC_ID, formatted, key, names, open, put};
+
+#[test]
+fn loads_current_and_future_logs_and_leaves_the_rest() {
+    let fs = formatted(&["/a"]);
+    for name in [
+        "t-0",
+        "t-1.0123456789abcdef0123456789abcdef-future",
+        "u-0.00000000000000000000000000000001-delete",
+        "v-0.x-stray",
+        "__cluster_metadata-0",
+        "remote-log-index-cache",
+    ] {
+        fs.create_dir_all(&Path::new("/a").join(name)).unwrap();
+    }
+    put(&fs, "/a/plain-file", b"");
+    let node = Node::start(&fs, &["/a"]).unwrap();
+    let expected = DirSummary { dir: PathBuf::from("/a"), was_clean: false, jobs: 2, strays: 1, deleted: 1 };
+    assert_eq!(node.loads, [expected]);
+    assert_eq!(node.dirs.log_count(), 2);
+    assert!(node.dirs.dirs()[0].is_loaded());
+    let kinds: Vec<bool> = node.logs.lock().unwrap().keys().map(|key| key.is_future).collect();
+    assert_eq!(kinds, [false, true]);
+    assert_eq!(node.dirs.remove_deleted(NOW + 59_999, 60_000), (0, Some(NOW + 60_000)));
+    assert_eq!(node.dirs.remove_deleted(NOW + 60_000, 60_000), (1, None));
+    assert!(!names(&fs, "/a").iter().any(|name| name.ends_with("-delete")));
+    assert!(names(&fs, "/a").contains(&"v-0.x-stray".to_owned()));
+}
+
+#[test]
+fn a_foreign_directory_stops_the_start_before_anything_is_touched() {
+    let fs = formatted(&["/a", "/b"]);
+    put(&fs, "/a/.kafka_cleanshutdown", b"");
+    fs.create_dir_all(Path::new("/b/lost+found")).unwrap();
+    let dirs = open(&fs, &["/a", "/b"]).unwrap();
+    let refusal = dirs.begin_loading(NOW).unwrap_err().to_string();
+    assert!(refusal.starts_with("'lost+found' is not in the form of topic-partition"), "{refusal}");
+    assert!(names(&fs, "/a").contains(&".kafka_cleanshutdown".to_owned()));
+}
+
+#[test]
+fn one_partition_in_two_directories_stops_the_start_unless_one_is_stray() {
+    let fs = formatted(&["/a", "/b"]);
+    fs.create_dir_all(Path::new("/a/t-0")).unwrap();
+    fs.create_dir_all(Path::new("/b/t-0")).unwrap();
+    let refusal = Node::start(&fs.fork(), &["/a", "/b"]).err().unwrap().to_string();
+    assert!(refusal.starts_with("partition t-0 is in both /a/t-0 and /b/t-0"), "{refusal}");
+
+    put(&fs, "/b/t-0/partition.metadata", format!("version: 0\ntopic_id: {TOPIC_ID}").as_bytes());
+    let node = Node::start_with(&fs, &["/a", "/b"], &|_, id| id != Some(TOPIC_ID)).unwrap();
+    assert_eq!(node.dir_of("t", 0), Some(PathBuf::from("/b")));
+    let aside = PathBuf::from("/a/t-0.0000000000000000000000000000abcd-stray");
+    assert_eq!(node.set_aside, [aside]);
+    assert!(names(&fs, "/a").contains(&"t-0.0000000000000000000000000000abcd-stray".to_owned()));
+}
+
+#[test]
+fn a_future_log_beside_the_current_one_in_another_directory_is_no_duplicate() {
+    let fs = formatted(&["/a", "/b"]);
+    fs.create_dir_all(Path::new("/a/t-0")).unwrap();
+    fs.create_dir_all(Path::new("/b/t-0.x-future")).unwrap();
+    let node = Node::start(&fs, &["/a", "/b"]).unwrap();
+    assert_eq!(node.dirs.log_count(), 2);
+}
+
+#[test]
+fn the_marker_is_gone_for_good_when_loading_begins() {
+    let fs = formatted(&["/a"]);
+    put(&fs, "/a/.kafka_cleanshutdown", b"");
+    let node = Node::start(&fs, &["/a"]).unwrap();
+    assert!(node.loads[0].was_clean);
+    drop(node);
+    fs.crash(3);
+    assert!(!Node::start(&fs, &["/a"]).unwrap().loads[0].was_clean);
+}
+
+#[test]
+fn an_unreadable_checkpoint_takes_its_directory_offline_and_the_others_go_on() {
+    for name in [
+        "recovery-point-offset-checkpoint",
+        "log-start-offset-checkpoint",
+        "replication-offset-checkpoint",
+        "cleaner-offset-checkpoint",
+    ] {
+        let fs = formatted(&["/a", "/b"]);
+        fs.create_dir_all(Path::new("/a/t-0")).unwrap();
+        fs.create_dir_all(Path::new("/b/t-1")).unwrap();
+        put(&fs, &format!("/a/{name}"), b"0\n1\n");
+        let node = Node::start(&fs, &["/a", "/b"]).unwrap();
+        let offline = node.dirs.first_offline().unwrap();
+        assert_eq!(offline.dir, Path::new("/a"));
+        assert_eq!(offline.reason, format!("checkpoint /a/{name} says 1 entries but has 0"));
+        assert_eq!((node.offsets("t", 0), node.offsets("t", 1)), (None, Some((0, 0, 0))));
+        // The lock is given back, so that somebody can look after the disk.
+        assert!(fs.try_lock(Path::new("/a/.lock")).unwrap().is_some());
+    }
+}
+
+#[test]
+fn a_log_that_cannot_be_opened_takes_its_directory_offline() {
+    let fs = formatted(&["/a", "/b"]);
+    for path in ["/a/t-0", "/a/t-1", "/b/t-2"] {
+        fs.create_dir_all(Path::new(path)).unwrap();
+    }
+    put(&fs, "/a/t-1/leader-epoch-checkpoint", b"nonsense");
+    let node = Node::start(&fs, &["/a", "/b"]).unwrap();
+    assert_eq!(node.dirs.online().count(), 1);
+    assert!(node.dirs.place(&key("t", 0)).is_none());
+    assert_eq!(node.dir_of("t", 2), Some(PathBuf::from("/b")));
+}
+
+#[test]
+fn without_any_working_directory_there_is_no_start() {
+    let fs = formatted(&["/a", "/b"]);
+    let dirs = open(&fs, &["/a", "/b"]).unwrap();
+    fs.inject(Fault::new(Effect::Io).on(Operation::Look));
+    let refusal = dirs.begin_loading(NOW).unwrap_err().to_string();
+    assert!(refusal.starts_with("all log directories have failed: log directory /a is offline"), "{refusal}");
+}
+
+#[test]
+fn opens_logs_with_the_checkpointed_offsets() {
+    let fs = formatted(&["/a"]);
+    let node = Node::start(&fs, &["/a"]).unwrap();
+    node.create("t", 0).unwrap();
+    node.append("t", 0, 30).unwrap();
+    node.flush("t", 0).unwrap();
+    drop(node);
+    put(&fs, "/a/recovery-point-offset-checkpoint", b"0\n1\nt 0 30\n");
+    put(&fs, "/a/log-start-offset-checkpoint", b"0\n1\nt 0 3\n");
+    put(&fs, "/a/replication-offset-checkpoint", b"0\n1\nt 0 20\n");
+    fs.crash(0);
+    let node = Node::start(&fs, &["/a"]).unwrap();
+    assert_eq!(node.offsets("t", 0), Some((3, 20, 30)));
+}

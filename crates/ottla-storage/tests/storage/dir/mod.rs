@@ -1,0 +1,10 @@
+//! Log directories: their files, start, life and end, on a file system that fails and forgets.
+
+mod crash;
+mod files;
+mod kafka;
+mod life;
+mod load;
+mod shutdown;
+mod start;
+mod support;

@@ -1,0 +1,10 @@
+//! A partition's log as its users see it, on a file system in memory and against Apache Kafka's own tools.
+
+mod basics;
+mod cleaner;
+mod cleaner_kafka;
+mod crash;
+mod kafka;
+mod model;
+mod startup;
+mod support;
