@@ -51,7 +51,7 @@ fn play(context: &Context, options: &Options) -> Result<Outcome> {
         return Ok(Outcome::Skipped("java or mvn is missing".into()));
     };
     let mut command = context.cargo();
-    command.args(["test", "--quiet", "--package", "ottla-broker", "--test", "differential", "--"]);
+    command.args(["test", "--workspace", "--quiet", "--test", "differential", "--"]);
     command.args(["--include-ignored", "--nocapture"]).env("OTTLA_KAFKA_CLASSPATH", jars);
     let numbers = [
         ("DIFFERENTIAL_SEEDS", options.seeds.map(|seeds| seeds.to_string())),

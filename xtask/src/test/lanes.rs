@@ -4,11 +4,12 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::node::Node;
-use super::{Context, Outcome, output_of, run_command, setup};
+use super::{Context, Outcome, output_of, run_command, setup, side_by_side};
 
 pub(crate) fn format(context: &Context) -> Result<Outcome> {
     run_command(context.cargo().args(["fmt", "--all", "--check"]))?;
@@ -30,41 +31,49 @@ pub(crate) fn codegen(context: &Context) -> Result<Outcome> {
 pub(crate) fn clippy(context: &Context) -> Result<Outcome> {
     let args = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"];
     run_command(context.cargo().args(args))?;
+    // Cheap only where the benchmark has built librdkafka.
+    let built = context.target.join("bench/load");
+    if built.join("release/ottla-load").exists() {
+        let args = ["clippy", "--release", "--locked", "--quiet", "--manifest-path", "xtask/load/Cargo.toml"];
+        let mut cargo = context.cargo();
+        cargo.args(args).arg("--target-dir").arg(built).args(["--", "-D", "warnings"]);
+        run_command(&mut cargo)?;
+    }
     Ok(Outcome::Passed)
 }
 
-pub(crate) fn rust(context: &Context) -> Result<Outcome> {
-    let mut command = context.cargo();
-    command.args(["test", "--workspace", "--quiet", "--no-fail-fast"]);
-    match setup::kafka_jars(context)? {
-        Some(jars) => command.env("OTTLA_KAFKA_CLASSPATH", jars),
-        None => {
-            eprintln!("SKIPPED: comparison with Apache Kafka's classes: java or mvn is missing");
-            &mut command
-        }
-    };
-    if let Some(jars) = setup::tools_jars(context)? {
-        command.env("OTTLA_KAFKA_TOOLS_CLASSPATH", jars);
-    }
-    run_command(&mut command)?;
-    let mut node = Node::start(&context.ottla()?, &context.target)?;
-    let client = ["test", "--quiet", "--package", "ottla-client", "--test", "broker"];
-    run_command(context.cargo().args(client).env("OTTLA_TEST_BOOTSTRAP", &node.bootstrap))?;
-    node.stop()?;
-    Ok(Outcome::Passed)
-}
+/// How many files of Python tests run at the same time: they wait most of their time.
+const PYTHON_WORKERS: usize = 3;
+
+/// Which of them take longest, and begin first.
+const SLOW_PYTHON: &[&str] = &["test_kill_rounds.py", "test_disks.py"];
 
 pub(crate) fn python(context: &Context) -> Result<Outcome> {
     let Some(python) = setup::python(context)? else {
         return Ok(Outcome::Skipped("python3 is missing".into()));
     };
-    let tests = context.root.join("tests/clients/python");
-    run_command(
-        Command::new(python)
-            .args(["-B", "-m", "pytest", "-q", "-p", "no:cacheprovider"])
-            .arg(&tests)
-            .env("OTTLA_BIN", context.ottla()?),
-    )?;
+    let binary = context.ottla()?;
+    let dir = context.root.join("tests/clients/python");
+    let names = fs::read_dir(&dir)?.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let mut names: Vec<_> = names.filter(|name| name.starts_with("test_") && name.ends_with(".py")).collect();
+    ensure!(names.len() >= 11, "the tests are in {}", dir.display());
+    names.sort_by_key(|name| (!SLOW_PYTHON.contains(&&**name), name.clone()));
+    let logs = context.target.join("lanes/python");
+    fs::create_dir_all(&logs)?;
+    let failed = Mutex::new(Vec::new());
+    side_by_side::each(names, PYTHON_WORKERS, |name| {
+        let mut pytest = Command::new(&python);
+        pytest.args(["-B", "-m", "pytest", "-q", "-p", "no:cacheprovider"]).arg(dir.join(&name));
+        let log = logs.join(format!("{name}.log"));
+        let (printed, succeeded) = side_by_side::logged(pytest.env("OTTLA_BIN", &binary), &log)
+            .unwrap_or_else(|error| (format!("{error:#}"), false));
+        println!("{name}: {}", printed.trim_end());
+        if !succeeded {
+            failed.lock().unwrap_or_else(PoisonError::into_inner).push(name);
+        }
+    });
+    let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
+    ensure!(failed.is_empty(), "failed: {}", failed.join(", "));
     Ok(Outcome::Passed)
 }
 
@@ -227,7 +236,7 @@ pub(crate) fn interchange(context: &Context) -> Result<Outcome> {
         return Ok(Outcome::Skipped("java or mvn is missing".into()));
     }
     let mut command = context.cargo();
-    command.args(["test", "--quiet", "--package", "ottla", "--test", "interchange", "--"]);
+    command.args(["test", "--workspace", "--quiet", "--test", "interchange", "--"]);
     // Each test has at most one JVM at a time.
     command.args(["--test-threads", "2"]).env("OTTLA_INTERCHANGE", &context.target);
     run_command(&mut command)?;

@@ -1,12 +1,15 @@
 //! `cargo xtask test`: everything a pull request needs, in lanes.
 //!
 //! Each lane is one check that can pass, fail, or be skipped because a toolchain is missing; a skip is said loudly and CI has
-//! none. What lanes need (Python clients, kafkajs, kcat, Apache Kafka's jars) is set up below `target/`.
+//! none. What lanes need (Python clients, kafkajs, kcat, Apache Kafka's jars) is set up below `target/`. Lanes that take long run
+//! side by side, because much of their time is spent waiting, for servers, sessions and downloads.
 
 pub(crate) mod differential;
+mod executables;
 mod lanes;
 pub(crate) mod node;
 pub(crate) mod setup;
+mod side_by_side;
 mod tools;
 
 use std::path::{Path, PathBuf};
@@ -49,21 +52,31 @@ struct Lane {
     run: fn(&Context) -> Result<Outcome>,
 }
 
+/// These few seconds come first in a whole run, one after the other.
+const FIRST: &[&str] = &["format", "tidy", "codegen"];
+/// How many of the others run at the same time.
+const WORKERS: usize = 3;
+
 const LANES: &[Lane] = &[
     Lane { name: "format", about: "rustfmt leaves every file as it is", run: lanes::format },
     Lane { name: "tidy", about: "crate levels, purity, file sizes", run: lanes::tidy },
     Lane { name: "codegen", about: "regenerating the wire messages changes nothing", run: lanes::codegen },
     Lane { name: "clippy", about: "no warning in any crate or test", run: lanes::clippy },
-    Lane { name: "rust", about: "unit, property, scenario and JVM comparison tests", run: lanes::rust },
+    Lane { name: "rust", about: "unit, property, scenario and JVM comparison tests", run: executables::lane },
+    Lane {
+        name: "python",
+        about: "kafka-python, confluent-kafka, aiokafka; restart; kill -9",
+        run: lanes::python,
+    },
     Lane {
         name: "differential",
         about: "sequences of requests, answered as Apache Kafka answers them",
         run: differential::lane,
     },
     Lane {
-        name: "python",
-        about: "kafka-python, confluent-kafka, aiokafka; restart; kill -9",
-        run: lanes::python,
+        name: "interchange",
+        about: "Apache Kafka 4.0, 4.2, 4.4 and ottla take turns in one data directory",
+        run: lanes::interchange,
     },
     Lane { name: "examples", about: "the examples of the README", run: lanes::examples },
     Lane { name: "kafkajs", about: "kafkajs against the built binary", run: lanes::kafkajs },
@@ -83,11 +96,6 @@ const LANES: &[Lane] = &[
         about: "Apache Kafka's administration tools say the same of Apache Kafka and of ottla",
         run: tools::lane,
     },
-    Lane {
-        name: "interchange",
-        about: "Apache Kafka 4.0, 4.2, 4.4 and ottla take turns in one data directory",
-        run: lanes::interchange,
-    },
 ];
 
 /// Runs the lanes and prints what became of each.
@@ -105,32 +113,41 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
         bail!("no lane '{unknown}'; `cargo xtask test --list` names them");
     }
     let context = Context::of(root);
-    let chosen =
-        LANES.iter().filter(|l| options.lanes.is_empty() || options.lanes.iter().any(|n| n == l.name));
-    let mut summary = Vec::new();
-    let mut failed = false;
-    for lane in chosen {
-        println!("\n=== {}: {}", lane.name, lane.about);
-        let start = Instant::now();
-        let word = match (lane.run)(&context) {
-            Ok(Outcome::Passed) => "ok".to_owned(),
-            Ok(Outcome::Skipped(why)) => {
-                eprintln!("SKIPPED: lane {}: {why}", lane.name);
-                format!("SKIPPED: {why}")
-            }
-            Err(error) => {
-                failed = true;
-                eprintln!("FAILED: lane {}: {error:#}", lane.name);
-                "FAILED".to_owned()
-            }
-        };
-        summary.push(format!("{:12} {:>6.1} s  {word}", lane.name, start.elapsed().as_secs_f64()));
+    let is_chosen = |lane: &&Lane| match &*options.lanes {
+        [] => FIRST.contains(&lane.name),
+        names => names.iter().any(|name| name == lane.name),
+    };
+    let mut summary: Vec<(String, bool)> =
+        LANES.iter().filter(is_chosen).map(|lane| run_lane(&context, lane)).collect();
+    if options.lanes.is_empty() {
+        let others: Vec<_> =
+            LANES.iter().map(|lane| lane.name).filter(|name| !FIRST.contains(name)).collect();
+        summary.extend(side_by_side::lanes(&context, &others, WORKERS)?);
     }
-    println!("\n{}", summary.join("\n"));
-    if failed {
+    println!();
+    summary.iter().for_each(|(line, _)| println!("{line}"));
+    if !summary.iter().all(|(_, succeeded)| *succeeded) {
         bail!("at least one lane failed");
     }
     Ok(())
+}
+
+/// Runs a lane; the line that sums it up, and whether it did not fail.
+fn run_lane(context: &Context, lane: &Lane) -> (String, bool) {
+    println!("\n=== {}: {}", lane.name, lane.about);
+    let start = Instant::now();
+    let (word, succeeded) = match (lane.run)(context) {
+        Ok(Outcome::Passed) => ("ok".to_owned(), true),
+        Ok(Outcome::Skipped(why)) => {
+            eprintln!("SKIPPED: lane {}: {why}", lane.name);
+            (format!("SKIPPED: {why}"), true)
+        }
+        Err(error) => {
+            eprintln!("FAILED: lane {}: {error:#}", lane.name);
+            ("FAILED".to_owned(), false)
+        }
+    };
+    (format!("{:12} {:>6.1} s  {word}", lane.name, start.elapsed().as_secs_f64()), succeeded)
 }
 
 impl Context {
@@ -141,8 +158,11 @@ impl Context {
     }
 
     /// The built binary that lanes start; builds it first, with debug assertions.
+    ///
+    /// It is built as for the tests of the whole workspace, as is everything here: for a package alone cargo chooses other
+    /// features of dependencies, and builds nearly everything again.
     pub(crate) fn ottla(&self) -> Result<PathBuf> {
-        run_command(self.cargo().args(["build", "--quiet", "--package", "ottla"]))?;
+        run_command(self.cargo().args(["test", "--workspace", "--no-run", "--quiet", "--test", "process"]))?;
         Ok(self.target.join("debug/ottla"))
     }
 

@@ -35,8 +35,12 @@ pub(crate) fn has(program: &str, arg: &str) -> bool {
     Command::new(program).arg(arg).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
 }
 
-/// Runs `make` unless `dir` carries the stamp of this very `content`.
+/// Runs `make` unless `dir` carries the stamp of this very `content`. Lanes that need the same wait for each other.
 pub(crate) fn once(dir: &Path, content: &str, make: impl FnOnce() -> Result<()>) -> Result<()> {
+    let lock = dir.with_added_extension("lock");
+    fs::create_dir_all(dir.parent().context("a directory below target/")?)?;
+    let lock = fs::File::create(&lock).with_context(|| format!("creating {}", lock.display()))?;
+    lock.lock().context("waiting for another lane")?;
     let stamp = dir.join(".complete");
     if fs::read_to_string(&stamp).is_ok_and(|found| found == content) {
         return Ok(());
