@@ -10,7 +10,7 @@ use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::fetch_response::{AbortedTransaction, EpochEndOffset};
 use ottla_replica::{ReaderKey, Replica};
 use ottla_storage::fs::FsFile;
-use ottla_storage::log::{AbortedTxn, LogRead, ReadError, ReadRequest};
+use ottla_storage::log::{AbortedTxn, LogRead, ReadError, ReadPlaces, ReadRequest, ReadSearch};
 use ottla_types::{LeaderEpoch, Offset, Uuid};
 
 use crate::broker::Broker;
@@ -43,6 +43,19 @@ pub(crate) struct Answer {
     end_segment: Option<Offset>,
     /// Where it was read; `None` when there is no such partition here.
     source: Option<Arc<Partition>>,
+}
+
+/// What a look at a partition gives.
+enum Looked {
+    Answer(Answer),
+    /// The answer needs something from files.
+    Search(ReadSearch),
+}
+
+impl From<Answer> for Looked {
+    fn from(answer: Answer) -> Self {
+        Self::Answer(answer)
+    }
 }
 
 /// A log file as the network layer sends it.
@@ -211,7 +224,8 @@ impl<'a> Reader<'a> {
         self.read_partition(partition, spec, max_bytes, min_one_batch, |_| {})
     }
 
-    /// Reads after `first` was done under the same lock.
+    /// Reads after `first` was done under the same lock. What has to be looked up in files is looked up without it, so that
+    /// who reads old data does not hold up who appends.
     fn read_partition(
         &self,
         partition: Arc<Partition>,
@@ -220,24 +234,38 @@ impl<'a> Reader<'a> {
         min_one_batch: bool,
         first: impl FnOnce(&mut Replica<Waiter>),
     ) -> Answer {
-        let answer = partition.with(|replica| {
+        let read = |replica: &Replica<Waiter>, places: Option<ReadPlaces>| {
+            self.read_replica(&partition, replica, spec, (max_bytes, min_one_batch), places)
+        };
+        let looked = partition.with(|replica| {
             first(replica);
-            self.read_replica(&partition, replica, spec, max_bytes, min_one_batch)
+            read(replica, None)
         });
-        let answer = answer.unwrap_or_else(|| Answer::failed(ErrorCode::NotLeaderOrFollower));
+        let answer = match looked {
+            Some(Looked::Search(search)) => {
+                let places = search.run();
+                partition.with(|replica| read(replica, Some(places)))
+            }
+            other => other,
+        };
+        let answer = match answer {
+            Some(Looked::Answer(answer)) => answer,
+            _ => Answer::failed(ErrorCode::NotLeaderOrFollower),
+        };
         Answer { source: Some(partition), ..answer }
     }
 
+    /// With `places` the answer, without them perhaps what has to be searched first.
     fn read_replica(
         &self,
         partition: &Partition,
         replica: &Replica<Waiter>,
         spec: &FetchSpec,
-        max_bytes: u32,
-        min_one_batch: bool,
-    ) -> Answer {
+        (max_bytes, min_one_batch): (u32, bool),
+        places: Option<ReadPlaces>,
+    ) -> Looked {
         if let Err(error) = replica.check_leader(LeaderEpoch(spec.current_leader_epoch)) {
-            return Answer::failed(errors::of_replica(&error));
+            return Answer::failed(errors::of_replica(&error)).into();
         }
         let log = replica.log();
         let mut answer = Answer {
@@ -254,12 +282,12 @@ impl<'a> Reader<'a> {
         if spec.last_fetched_epoch >= 0 {
             let epoch = LeaderEpoch(spec.last_fetched_epoch);
             let Some(end) = log.end_offset_for_epoch(epoch) else {
-                return Answer::failed(ErrorCode::OffsetOutOfRange);
+                return Answer::failed(ErrorCode::OffsetOutOfRange).into();
             };
             if end.epoch < epoch || end.end.value() < spec.fetch_offset {
                 answer.diverging =
                     Some(EpochEndOffset { epoch: end.epoch.value(), end_offset: end.end.value() });
-                return answer;
+                return answer.into();
             }
         }
         let upper_bound =
@@ -274,7 +302,14 @@ impl<'a> Reader<'a> {
         if upper_bound != request.offset {
             answer.end_segment = log.segment_of(upper_bound);
         }
-        match log.read(request) {
+        let places = match places {
+            Some(places) => places,
+            None => match log.search_for(&request) {
+                Some(search) => return Looked::Search(search),
+                None => ReadPlaces::default(),
+            },
+        };
+        match log.read_found(request, places) {
             // Part of a batch is of no use to anyone who may get it whole with the next request (version 3).
             Ok(read) if read.first_batch_incomplete => answer.read = Some(LogRead { slice: None, ..read }),
             Ok(read) => answer.read = Some(read),
@@ -282,10 +317,10 @@ impl<'a> Reader<'a> {
                 if let ReadError::Log(error) = &error {
                     partition.note_failed_read(error);
                 }
-                return Answer::failed(errors::of_read(&error));
+                return Answer::failed(errors::of_read(&error)).into();
             }
         }
-        answer
+        answer.into()
     }
 }
 

@@ -46,7 +46,7 @@ pub use lookup::FoundTimestamp;
 pub use producer_checks::AppendOrigin;
 pub use producer_state::{VerificationGuard, VerificationRequest};
 pub use producers::ActiveProducer;
-pub use read::{LogRead, LogSlice, ReadPosition, ReadRequest};
+pub use read::{LogRead, LogSlice, ReadPlaces, ReadPosition, ReadRequest, ReadSearch};
 pub use retention::{RemovalReason, RemovedSegment, RetentionOutcome};
 pub use txn_index::AbortedTxn;
 

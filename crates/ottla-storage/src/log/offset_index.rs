@@ -23,7 +23,7 @@ pub(crate) struct OffsetPosition {
 }
 
 /// The part of an offset index that is in memory.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct OffsetIndex {
     base: Offset,
     /// Entries on disk.
@@ -130,14 +130,10 @@ impl OffsetIndex {
 
     /// The greatest entry at or below `offset`, else the segment's start.
     pub(crate) fn lookup(&self, file: &dyn FsFile, offset: Offset) -> io::Result<OffsetPosition> {
+        if let Some(known) = self.lookup_in_memory(offset) {
+            return Ok(known);
+        }
         let start = OffsetPosition { offset: self.base, position: 0 };
-        if let Some(last) = self.last.filter(|last| last.offset <= offset) {
-            return Ok(last);
-        }
-        if self.pending.first().is_some_and(|first| first.offset <= offset) {
-            let after = self.pending.partition_point(|entry| entry.offset <= offset);
-            return Ok(after.checked_sub(1).and_then(|at| self.pending.get(at)).copied().unwrap_or(start));
-        }
         let after = partition_point(self.written, |slot| {
             Ok(self.slot(file, slot)?.is_some_and(|entry| entry.offset <= offset))
         })?;
@@ -145,6 +141,18 @@ impl OffsetIndex {
             Some(at) => Ok(self.slot(file, at)?.unwrap_or(start)),
             None => Ok(start),
         }
+    }
+
+    /// The same where the entry is in memory; `None` where the file has to be asked.
+    pub(crate) fn lookup_in_memory(&self, offset: Offset) -> Option<OffsetPosition> {
+        let after = self.pending.partition_point(|entry| entry.offset <= offset);
+        let pending = after.checked_sub(1).and_then(|at| self.pending.get(at)).copied();
+        pending.or(self.last.filter(|last| last.offset <= offset))
+    }
+
+    /// What is in the file, to be searched while the index grows on.
+    pub(crate) fn written_part(&self) -> Self {
+        Self { base: self.base, written: self.written, pending: Vec::new(), last: None }
     }
 
     /// The first entry whose position is at or above `position` (`fetchUpperBoundOffset`).

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use ottla_types::Offset;
 
+use super::segment::{BatchPosition, Segment, SegmentPlaces, SegmentSearch};
 use super::{AbortedTxn, Log, LogError, ReadError};
-use crate::fs::FsFile;
+use crate::fs::{Fs, FsFile};
 
 /// What is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,12 +84,68 @@ impl LogRead {
     }
 }
 
+/// What a read has to look up in files before it can answer. It needs no log, so that it can be run without the log's lock.
+#[derive(Debug)]
+pub struct ReadSearch {
+    fs: Arc<dyn Fs>,
+    segment: SegmentSearch,
+}
+
+/// What a [`ReadSearch`] found, for [`Log::read_found`].
+#[derive(Debug, Default)]
+pub struct ReadPlaces(Option<SegmentPlaces>);
+
+impl ReadSearch {
+    /// Looks; may wait for the disk.
+    pub fn run(self) -> ReadPlaces {
+        ReadPlaces(self.segment.run(self.fs.as_ref()))
+    }
+}
+
+/// Batches of one segment that were found without the log.
+struct Found(Vec<(Offset, BatchPosition)>);
+
+impl Found {
+    fn locate(
+        &self,
+        segment: &Segment,
+        fs: &dyn Fs,
+        offset: Offset,
+    ) -> Result<Option<BatchPosition>, LogError> {
+        match self.0.iter().find(|(wanted, place)| *wanted == offset && segment.base <= place.base_offset) {
+            Some((_, place)) => Ok(Some(*place)),
+            None => segment.locate(fs, offset),
+        }
+    }
+}
+
 impl Log {
+    /// What [`Log::read`] of this request would look up in files; `None` when it finds in memory what it needs. To be run
+    /// without the log's lock; then [`Log::read_found`] answers. (Where transactions were aborted is not searched for.)
+    pub fn search_for(&self, request: &ReadRequest) -> Option<ReadSearch> {
+        let bound = request.upper_bound.min(self.log_end);
+        if request.offset < self.log_start || request.offset >= bound {
+            return None;
+        }
+        let at = self.floor_segment(request.offset)?;
+        let segment =
+            self.segments.get(at)?.search(request.offset, self.ends_within(at, bound).then_some(bound))?;
+        Some(ReadSearch { fs: Arc::clone(&self.fs), segment })
+    }
+
     /// Reads from `request.offset` on, within one segment.
     ///
     /// # Errors
     /// [`ReadError::OffsetOutOfRange`] below the log start or above the log end; the disk.
     pub fn read(&self, request: ReadRequest) -> Result<LogRead, ReadError> {
+        self.read_found(request, ReadPlaces::default())
+    }
+
+    /// As [`Log::read`], looking up only what was not found before, or is not so any more.
+    ///
+    /// # Errors
+    /// As [`Log::read`].
+    pub fn read_found(&self, request: ReadRequest, found: ReadPlaces) -> Result<LogRead, ReadError> {
         let out_of_range =
             ReadError::OffsetOutOfRange { offset: request.offset, start: self.log_start, end: self.log_end };
         if request.offset < self.log_start || request.offset > self.log_end {
@@ -100,9 +157,13 @@ impl Log {
             return Ok(self.empty_read(at, &request));
         }
         let fs = self.fs.as_ref();
+        let found = Found(match (self.segments.get(at), found.0) {
+            (Some(segment), Some(found)) => segment.adopt(fs, found),
+            _ => Vec::new(),
+        });
         // Compaction may have emptied the end of a segment: then the next one is asked.
         while let Some(segment) = self.segments.get(at) {
-            let Some(first) = segment.locate(fs, request.offset)? else {
+            let Some(first) = found.locate(segment, fs, request.offset)? else {
                 at += 1;
                 continue;
             };
@@ -111,7 +172,7 @@ impl Log {
                 segment_base: segment.base,
                 position: first.position,
             };
-            let end = self.end_position(at, upper_bound)?;
+            let end = self.end_position(at, upper_bound, &found)?;
             let readable = end.saturating_sub(first.position);
             let wanted =
                 if request.min_one_batch { request.max_bytes.max(first.size) } else { request.max_bytes };
@@ -146,14 +207,18 @@ impl Log {
         }
     }
 
+    /// Whether records at or above `bound` may lie in segment `at`, which has some below it.
+    fn ends_within(&self, at: usize, bound: Offset) -> bool {
+        bound < self.log_end && self.segments.get(at + 1).is_none_or(|next| bound < next.base)
+    }
+
     /// The byte of segment `at` where batches with records at or above `bound` begin.
-    fn end_position(&self, at: usize, bound: Offset) -> Result<u32, LogError> {
+    fn end_position(&self, at: usize, bound: Offset, found: &Found) -> Result<u32, LogError> {
         let Some(segment) = self.segments.get(at) else { return Ok(0) };
-        let next_base = self.segments.get(at + 1).map(|next| next.base);
-        if bound >= self.log_end || next_base.is_some_and(|next| next <= bound) {
+        if !self.ends_within(at, bound) {
             return Ok(segment.size);
         }
-        let found = segment.locate(self.fs.as_ref(), bound)?;
+        let found = found.locate(segment, self.fs.as_ref(), bound)?;
         Ok(found.map_or(segment.size, |batch| batch.position))
     }
 

@@ -22,7 +22,7 @@ use crate::log::txn_index::TxnIndex;
 /// An index, and its file while that is held open.
 #[derive(Debug)]
 pub(crate) struct Loaded<T> {
-    file: Option<Arc<dyn FsFile>>,
+    pub(super) file: Option<Arc<dyn FsFile>>,
     pub(crate) index: T,
 }
 

@@ -3,11 +3,11 @@
 use ottla_types::{Offset, TimestampMs};
 
 use super::{BatchPosition, Segment};
-use crate::fs::Fs;
+use crate::fs::{Fs, FsFile};
 use crate::log::error::LogError;
 use crate::log::files;
 use crate::log::offset_index::{self, OffsetPosition};
-use crate::log::scan::{BatchScan, HeaderScan};
+use crate::log::scan::{BatchScan, HeaderScan, ScanError};
 use crate::log::time_index::{self, TimestampOffset};
 use crate::log::txn_index::AbortedTxn;
 
@@ -22,18 +22,7 @@ impl Segment {
         let start = cache.lookup_offset(fs, self, offset)?.position;
         let file = cache.log_file(fs, self)?;
         drop(cache);
-        let mut scan = HeaderScan::new(file.as_ref(), u64::from(start), u64::from(self.size));
-        while let Some((position, header)) = scan.next().map_err(|e| self.scan_error(e))? {
-            if header.last_offset() >= offset {
-                return Ok(Some(BatchPosition {
-                    base_offset: header.base_offset(),
-                    last_offset: header.last_offset(),
-                    position: u32::try_from(position).expect("within the segment's size"),
-                    size: u32::try_from(header.size_in_bytes()).expect("within the segment's size"),
-                }));
-            }
-        }
-        Ok(None)
+        scan_for(file.as_ref(), start, self.size, offset).map_err(|e| self.scan_error(e))
     }
 
     /// The greatest index entry at or below `offset`, else the segment's start.
@@ -149,4 +138,25 @@ impl Segment {
         }
         Ok(end == Some(offset) && (times == 0 || last_time.offset < offset))
     }
+}
+
+/// The first batch from byte `start` on whose last offset is at or above `offset`.
+pub(super) fn scan_for(
+    file: &dyn FsFile,
+    start: u32,
+    size: u32,
+    offset: Offset,
+) -> Result<Option<BatchPosition>, ScanError> {
+    let mut scan = HeaderScan::new(file, u64::from(start), u64::from(size));
+    while let Some((position, header)) = scan.next()? {
+        if header.last_offset() >= offset {
+            return Ok(Some(BatchPosition {
+                base_offset: header.base_offset(),
+                last_offset: header.last_offset(),
+                position: u32::try_from(position).expect("within the segment's size"),
+                size: u32::try_from(header.size_in_bytes()).expect("within the segment's size"),
+            }));
+        }
+    }
+    Ok(None)
 }

@@ -7,6 +7,7 @@ mod append;
 mod cache;
 mod lookup;
 mod repair;
+mod search;
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ use super::scan::ScanError;
 use super::time_index::{TimeIndex, TimestampOffset};
 use crate::fs::{Fs, FsFile, OpenMode};
 use cache::{Loaded, SegmentCache};
+pub(crate) use search::{SegmentPlaces, SegmentSearch};
 
 /// Largest size of a segment file: positions are i32 on disk.
 pub(crate) const MAX_SEGMENT_BYTES: u64 = i32::MAX as u64;
@@ -67,8 +69,11 @@ pub(crate) struct Segment {
     pub(crate) indexes_unsynced: bool,
     touched: AtomicBool,
     idle_since_ms: i64,
+    /// Another one when bytes that were written change their place or go: what was found before is void then.
+    identity: Arc<()>,
     cache: Mutex<SegmentCache>,
 }
+
 impl Segment {
     /// A segment that exists on disk.
     pub(crate) fn existing(
@@ -93,6 +98,7 @@ impl Segment {
             indexes_unsynced: false,
             touched: AtomicBool::new(false),
             idle_since_ms: modified_ms,
+            identity: Arc::default(),
             cache: Mutex::default(),
         }
     }

@@ -1,5 +1,7 @@
 //! Cutting a segment, and building its indexes anew.
 
+use std::sync::Arc;
+
 use ottla_types::{NO_TIMESTAMP, Offset};
 
 use super::cache::Loaded;
@@ -16,6 +18,7 @@ impl Segment {
     /// Drops batches from the one that contains `offset` on.
     pub(crate) fn truncate_to(&mut self, fs: &dyn Fs, offset: Offset, now_ms: i64) -> Result<(), LogError> {
         let cut = self.locate(fs, offset)?;
+        self.identity = Arc::default();
         let (index_path, time_path) = (self.path(files::INDEX), self.path(files::TIME_INDEX));
         let (log_path, txn_path) = (self.path(files::LOG), self.path(files::TXN_INDEX));
         let has_txn_index = self.has_txn_index;

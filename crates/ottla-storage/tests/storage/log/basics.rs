@@ -733,3 +733,33 @@ fn log_that_ends_below_its_start_starts_over() {
     assert_eq!((log.log_start_offset(), log.log_end_offset()), (Offset(100), Offset(100)));
     assert!(matches!(report.events[0], LoadEvent::RemovedSegments { .. }));
 }
+
+#[test]
+fn a_read_whose_place_was_found_asks_no_file() {
+    let fs = MemFs::new();
+    fs.create_dir_all("/logs".as_ref()).unwrap();
+    let mut log = open(&fs, small_config());
+    for _ in 0..60 {
+        append(&mut log, plain(5)).unwrap();
+    }
+    assert!(log.segment_count() > 3);
+    let end = log.log_end_offset();
+    log.flush(NOW).unwrap();
+    log.close_idle(NOW, 0).unwrap();
+    log.close_idle(NOW, 0).unwrap();
+    for offset in (0..end.0).step_by(7) {
+        for bound in [end, Offset(offset + 6)] {
+            let request = request(offset, bound);
+            let search = log.search_for(&request).expect("nothing is in memory");
+            let places = search.run();
+            for operation in [Operation::Open, Operation::Read, Operation::Look] {
+                fs.inject(Fault::new(Effect::Io).on(operation));
+            }
+            let found = log.read_found(request, places).expect("what was found is enough");
+            fs.heal();
+            assert_eq!(ranges(&found), ranges(&log.read(request).unwrap()), "{offset} below {bound}");
+        }
+    }
+    append(&mut log, plain(5)).unwrap();
+    assert!(log.search_for(&request(end.0, end + 5)).is_none(), "the newest batches are in memory");
+}

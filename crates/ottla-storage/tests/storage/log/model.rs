@@ -1,8 +1,10 @@
 //! Random histories against the simplest model of a log: a list of batches.
 
+use std::collections::VecDeque;
+
 use ottla_record::{Batches, Codec, patch};
 use ottla_storage::fs::{Fs, MemFs};
-use ottla_storage::log::{Log, LogConfig, LogOpen, ReadError};
+use ottla_storage::log::{Log, LogConfig, LogOpen, LogRead, ReadError, ReadPlaces, ReadRequest, ReadSearch};
 use ottla_types::{LeaderEpoch, Offset};
 use proptest::prelude::*;
 
@@ -305,6 +307,27 @@ impl Run {
         assert!(ranges(&read).iter().all(|(_, last)| *last < bound));
     }
 
+    /// Searches for reads all over the log.
+    fn begin_searches(&self) -> Vec<(ReadRequest, ReadSearch)> {
+        let (start, end) = (self.model.start, self.model.end);
+        let offsets = (0..8).map(|eighth| start + (end - start) * eighth / 8);
+        let requests = offsets.flat_map(|offset| {
+            [self.model.watermark, end, end - 1].map(|bound| request(offset, Offset(bound)))
+        });
+        requests.filter_map(|request| Some((request, self.log.search_for(&request)?))).collect()
+    }
+
+    /// What was found before the log changed does not mislead a read after it.
+    fn check_found(&self, found: Vec<(ReadRequest, ReadPlaces)>) {
+        let answer = |read: Result<LogRead, ReadError>| {
+            read.map(|read| (read.start, ranges(&read))).map_err(|e| e.to_string())
+        };
+        for (request, places) in found {
+            let (by_places, plain) = (self.log.read_found(request, places), self.log.read(request));
+            assert_eq!(answer(by_places), answer(plain), "{request:?}");
+        }
+    }
+
     fn check_times(&self) {
         let mut records = Vec::new();
         for batch in &self.model.batches {
@@ -381,10 +404,20 @@ proptest! {
     #[test]
     fn behaves_as_a_list_of_batches(ops in prop::collection::vec(op(), 1..70), gaps in any::<bool>()) {
         let mut run = Run::new(gaps);
+        let mut held = VecDeque::new();
         for op in &ops {
+            let mut early = run.begin_searches();
+            let late = early.split_off(early.len() / 2);
+            held.push_back(early.into_iter().map(|(request, search)| (request, search.run())).collect());
             run.apply(op);
+            run.check_found(late.into_iter().map(|(request, search)| (request, search.run())).collect());
+            // A cut is seen by its reader when something else has come instead.
+            if held.len() > 3 {
+                run.check_found(held.pop_front().unwrap());
+            }
             run.check();
         }
+        held.into_iter().for_each(|found| run.check_found(found));
         run.check_index_files();
     }
 }
