@@ -1,7 +1,8 @@
 //! `cargo xtask tidy`: the rules of ARCHITECTURE.md that no compiler checks.
 //!
 //! Crates use lower levels only; pure crates use no clock, randomness, threads, sockets or files of their own; source files
-//! say what they are and stay below their size limit; nothing is left for later.
+//! say what they are and stay below their size limit; nothing is left for later. A crate without examples in its documentation
+//! says so (`doctest = false`), since looking for them takes seconds.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -62,8 +63,18 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     for krate in fs::read_dir(root.join("crates"))?.flatten().map(|e| e.path()).chain([root.join("xtask")]) {
         let name = krate.file_name().and_then(|n| n.to_str()).unwrap_or_default().to_owned();
         let pure = CRATES.iter().any(|(n, _, pure)| *n == name && *pure);
+        let is_untested = fs::read_to_string(krate.join("Cargo.toml"))?.contains("doctest = false");
         for file in rust_files(&krate)? {
             check_file(root, &file, pure, &mut faults)?;
+            let text = fs::read_to_string(&file)?;
+            let is_code =
+                |line: &str| line.trim_start_matches([' ', '/', '!']) == "```" && line.contains("//");
+            if is_untested && text.lines().any(is_code) {
+                faults.push(format!(
+                    "{}: an example nobody runs: its crate has `doctest = false`",
+                    file.display()
+                ));
+            }
         }
     }
     if faults.is_empty() {
