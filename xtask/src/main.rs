@@ -4,6 +4,7 @@ mod bench;
 mod codegen;
 mod compat;
 mod kafka;
+mod sim;
 mod test;
 mod tidy;
 
@@ -27,6 +28,8 @@ enum Task {
     Test(test::Options),
     /// Play sequences of requests on ottla and Apache Kafka and compare all answers
     Differential(test::differential::Options),
+    /// Play many seeds of the simulation of storage: crashes, power cuts, failing disks
+    Sim(sim::Options),
     /// Check crate levels, purity and file sizes
     Tidy,
     /// Run other people's software on top of ottla
@@ -41,6 +44,7 @@ fn main() -> Result<()> {
         Task::Codegen(args) => codegen::run(root, &args),
         Task::Test(options) => test::run(root, &options),
         Task::Differential(options) => test::differential::run(root, &options),
+        Task::Sim(options) => sim::run(root, &options),
         Task::Tidy => tidy::run(root),
         Task::Compat(options) => compat::run(root, &options),
         Task::Bench(options) => bench::run(root, &options),

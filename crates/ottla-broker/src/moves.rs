@@ -16,8 +16,7 @@ use ottla_config::Values;
 use ottla_protocol::ErrorCode;
 use ottla_security::quota::{Rate, Windows};
 use ottla_storage::dir::{Checkpoint, CreateError, LogDir, LogKey, NewLog, PlacedLog};
-use ottla_storage::log::{AppendError, Log, LogError, ReadError, ReadRequest};
-use ottla_types::{LeaderEpoch, Offset};
+use ottla_storage::log::{AppendError, LogError, ReadError};
 use tracing::{error, info, warn};
 
 use crate::broker::Broker;
@@ -310,51 +309,25 @@ enum CopyError {
 /// Copies the next bytes.
 fn copy(step: &mut Move) -> Result<Copied, CopyError> {
     let future = &mut step.future.log;
-    let end = future.log_end_offset();
-    let read = step.partition.with(|replica| {
-        let log = replica.log();
-        let from = end.max(log.log_start_offset());
-        let read = log.read(ReadRequest {
-            offset: from.min(log.log_end_offset()),
-            max_bytes: CHUNK_BYTES,
-            min_one_batch: true,
-            upper_bound: log.log_end_offset(),
-            aborted_transactions: false,
-        });
-        (read, log.log_end_offset())
-    });
-    let Some((read, current_end)) = read else { return Ok(Copied::Gone) };
-    let read = read.map_err(|error: ReadError| {
+    let (end, epoch) = (future.log_end_offset(), future.latest_epoch());
+    let chunk = step.partition.with(|replica| replica.log().chunk_after(end, epoch, CHUNK_BYTES));
+    let Some(chunk) = chunk else { return Ok(Copied::Gone) };
+    let chunk = chunk.map_err(|error: ReadError| {
         if let ReadError::Log(error) = &error {
             step.partition.note_failed_read(error);
         }
         CopyError::Current(error.to_string())
     })?;
-    let now_ms = clock::now_ms();
-    let failed = |error: LogError| CopyError::Future(error.to_string());
-    if end > current_end {
-        future.truncate_to(current_end, now_ms).map_err(failed)?;
-        return Ok(Copied::Bytes(0));
-    }
-    let Some(slice) = read.slice else {
-        if end < current_end {
-            future.truncate_fully_and_start_at(current_end, None, now_ms).map_err(failed)?;
-        }
-        return Ok(Copied::All);
-    };
-    let bytes = slice.read().map_err(|source| {
+    let bytes = chunk.read().map_err(|source| {
         let path = step.partition.dir().path().join(step.partition.id.to_string());
         let error = LogError::Io { action: "read", path, source };
         step.partition.note_failed_read(&error);
         CopyError::Current(error.to_string())
     })?;
-    // What lies below has gone from the current log in the meantime, or never was in this one.
-    if read.start.offset > end && future.log_start_offset() == end {
-        future.truncate_fully_and_start_at(read.start.offset, None, now_ms).map_err(failed)?;
-    }
-    match future.append_as_follower(&bytes, LeaderEpoch(i32::MAX), now_ms) {
-        Ok(info) => Ok(Copied::Bytes(info.written_bytes)),
-        Err(AppendError::Log(error)) => Err(failed(error)),
+    match future.take_chunk(&chunk, bytes.as_deref(), clock::now_ms()) {
+        Ok(Some(written)) => Ok(Copied::Bytes(written)),
+        Ok(None) => Ok(Copied::All),
+        Err(AppendError::Log(error)) => Err(CopyError::Future(error.to_string())),
         Err(error) => Err(CopyError::Current(error.to_string())),
     }
 }
@@ -381,7 +354,7 @@ fn finish(broker: &Arc<Broker>, mut step: Move) -> Step {
     };
     let (log, rest) = replica.detach();
     let dir = partition.dir();
-    let prepared = take_over(&mut step.future.log, &log);
+    let prepared = step.future.log.take_over(&log, clock::now_ms());
     let mut current =
         Some(PlacedLog { key: LogKey::current(partition.id.clone()), dir: Arc::clone(&dir), log });
     let promoted = prepared.map_err(|failure| step.future.dir.failed(&failure)).and_then(|()| {
@@ -413,20 +386,6 @@ fn finish(broker: &Arc<Broker>, mut step: Move) -> Step {
     broker.replicas.checkpoint(broker, &which);
     publisher::report_directory(broker, &partition);
     Step::Over
-}
-
-/// Makes the rest of a future log what the current one is: its start, its epochs, all of it durable.
-fn take_over(future: &mut Log, current: &Log) -> Result<(), LogError> {
-    for entry in current.epoch_entries() {
-        future.assign_epoch_start(entry.epoch, entry.start);
-    }
-    future.set_high_watermark(current.high_watermark());
-    match future.advance_log_start(current.log_start_offset().min(future.high_watermark())) {
-        Ok(_) | Err(ReadError::OffsetOutOfRange { .. }) => {}
-        Err(ReadError::Log(error)) => return Err(error),
-    }
-    let _: Offset = future.flush(clock::now_ms())?;
-    Ok(())
 }
 
 impl std::fmt::Debug for Moves {

@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use ottla_replica::Durability;
+use ottla_storage::fs::Operation;
 
 use crate::life::Life;
 use crate::world::Rules;
@@ -25,5 +26,24 @@ fn a_node_that_acknowledges_before_it_syncs_is_caught() {
 
 #[test]
 fn a_disk_that_says_it_synced_and_did_not_is_caught() {
-    assert!(caught(Rules { is_syncing: false, ..Rules::default() }, 20) > 5);
+    assert!(caught(pretending(Operation::Sync, "/"), 20) > 5);
+}
+
+#[test]
+fn records_that_are_not_synced_are_missed() {
+    assert!(caught(pretending(Operation::Sync, ".log"), 20) > 5);
+}
+
+#[test]
+fn directories_that_are_not_synced_are_missed() {
+    assert!(caught(pretending(Operation::SyncDir, "-0"), 20) > 5);
+}
+
+#[test]
+fn a_clean_shutdown_marker_that_does_not_go_for_good_is_noticed() {
+    assert!(caught(pretending(Operation::SyncDir, "/"), 20) > 5);
+}
+
+fn pretending(operation: Operation, part: &'static str) -> Rules {
+    Rules { pretended: Some((operation, part)), ..Rules::default() }
 }

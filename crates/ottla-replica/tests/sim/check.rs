@@ -38,23 +38,31 @@ fn batches(log: &Log) -> Vec<Vec<u8>> {
 /// A start has just been made: compares, and takes down what of the unpromised is lost. Returns what is there.
 pub(crate) fn after_restart(life: &mut Life, topic: Topic) -> Result<Vec<Vec<u8>>, Stopped> {
     let world = life.world();
-    let was_clean = world.was_clean;
+    let was_clean = world.clean.contains(&world.dir_of(topic).path().to_path_buf());
     let (start, watermark, end) = world.offsets(topic);
     life.tell_files(topic);
     let world = life.world();
     let found = world.with(topic, |replica| batches(replica.log()));
     life.tell(format_args!("{topic:?} {start} {watermark} {end}, clean: {was_clean}"));
     let model = life.models.get_mut(&topic).expect("each topic has its model");
-    let context =
-        format!("{topic:?} from {start} to {end}, promised {} from {}", model.promised, model.start);
-    assert!(end.0 >= model.promised, "acknowledged records are lost: {context}");
+    let context = format!(
+        "{topic:?} from {start} to {end}, {} must be there, promised {} from {}",
+        model.survives, model.promised, model.start
+    );
+    assert!(end.0 >= model.survives, "records are lost: {context}");
     assert!(start.0 <= model.start, "the log begins after what was removed: {context}");
-    assert!(watermark.0 <= model.promised.max(start.0), "what nobody has promised counts: {context}");
+    assert!(watermark.0 <= model.counted.max(start.0), "what nobody has promised counts: {context}");
     let lost = match topic {
         Topic::Compacted => keep_compacted(model, &found, &context),
-        Topic::Retained | Topic::Kept => keep_prefix(model, &found, (start.0, end.0), &context),
+        Topic::Retained | Topic::Kept | Topic::Cached | Topic::Flushed => {
+            keep_prefix(model, &found, (start.0, end.0), &context)
+        }
     };
     model.uncut = None;
+    if end.0 < model.promised {
+        model.lose(end.0);
+        life.tally.lost_promised += 1;
+    }
     life.tally.lost_unpromised += lost;
     let model = &life.models[&topic];
     let expected = model.clone();

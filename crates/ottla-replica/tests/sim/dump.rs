@@ -10,7 +10,7 @@ use std::process::Command;
 use ottla_storage::fs::{Fs, MemFs, read_file};
 
 use crate::life::Life;
-use crate::world::{DIR, Rules};
+use crate::world::{DIRS, Rules};
 
 const DUMP: &str = "org.apache.kafka.tools.DumpLogSegments";
 const COMPLAINTS: [&str; 6] =
@@ -43,7 +43,10 @@ fn kafka_reads_what_crashes_and_recoveries_leave() {
     let mut files = Vec::new();
     for seed in 0..SEEDS {
         let left = Life::new(seed, Rules::default()).live_to_clean_end();
-        copy(&left, DIR.as_ref(), &scratch.path().join(seed.to_string()), &mut files);
+        for dir in DIRS {
+            let to = scratch.path().join(format!("{seed}{dir}"));
+            copy(&left, dir.as_ref(), &to, &mut files);
+        }
     }
     let with = |extensions: &[&str]| -> Vec<String> {
         let is_one = |path: &&PathBuf| {

@@ -10,7 +10,7 @@ use ottla_types::{LeaderEpoch, Offset};
 
 use crate::dice::Dice;
 use crate::model::Model;
-use crate::world::{ALL, Ack, DIR, Rules, START_MS, Stopped, Topic, World, format};
+use crate::world::{ALL, Ack, DIRS, Rules, START_MS, Stopped, Topic, World, format};
 use crate::{check, load};
 
 /// What happened, to see that everything did.
@@ -22,6 +22,12 @@ pub(crate) struct Tally {
     pub(crate) resent: u64,
     pub(crate) transactions: u64,
     pub(crate) lost_unpromised: u64,
+    pub(crate) lost_promised: u64,
+    pub(crate) moves_begun: u64,
+    pub(crate) moves_finished: u64,
+    pub(crate) moves_found: u64,
+    pub(crate) unclean_truncations: u64,
+    pub(crate) lives_with_one_directory: u64,
     pub(crate) cleanings: u64,
     pub(crate) truncations: u64,
     pub(crate) removed_segments: u64,
@@ -33,7 +39,7 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    fn fields(&mut self) -> [&mut u64; 14] {
+    fn fields(&mut self) -> [&mut u64; 20] {
         [
             &mut self.appends,
             &mut self.acks,
@@ -41,6 +47,12 @@ impl Tally {
             &mut self.resent,
             &mut self.transactions,
             &mut self.lost_unpromised,
+            &mut self.lost_promised,
+            &mut self.moves_begun,
+            &mut self.moves_finished,
+            &mut self.moves_found,
+            &mut self.unclean_truncations,
+            &mut self.lives_with_one_directory,
             &mut self.cleanings,
             &mut self.truncations,
             &mut self.removed_segments,
@@ -75,6 +87,9 @@ pub(crate) struct Life {
     pub(crate) parked: Vec<Ack>,
     pub(crate) epoch: i32,
     pub(crate) tally: Tally,
+    /// What an orderly stop has left: the end of each log, until something is appended again. A directory that says that it was
+    /// stopped so must have it.
+    stopped: Option<BTreeMap<Topic, i64>>,
     now_ms: i64,
     rules: Rules,
     is_told: bool,
@@ -83,9 +98,6 @@ pub(crate) struct Life {
 impl Life {
     pub(crate) fn new(seed: u64, rules: Rules) -> Self {
         let fs = MemFs::new();
-        fs.set_now_ms(START_MS);
-        fs.create_dir_all(DIR.as_ref()).expect("nothing fails yet");
-        fs.sync_dir("/".as_ref()).expect("nothing fails yet");
         format(&fs);
         let model = |topic| (topic, Model { writers: load::writers(topic), ..Model::default() });
         Self {
@@ -96,6 +108,7 @@ impl Life {
             parked: Vec::new(),
             epoch: 0,
             tally: Tally::default(),
+            stopped: None,
             now_ms: START_MS,
             rules,
             is_told: false,
@@ -117,11 +130,18 @@ impl Life {
     /// The files of a topic and their sizes.
     pub(crate) fn tell_files(&self, topic: Topic) {
         if self.is_told {
-            let dir = std::path::Path::new(DIR).join(format!("{}-0", topic.key().partition.topic.as_str()));
-            let files = self.fs.list(&dir).unwrap_or_default();
-            let sizes =
-                files.iter().map(|(name, info)| format!("{}={}", name.trim_start_matches('0'), info.len));
-            self.tell(format_args!("{topic:?}: {}", sizes.collect::<Vec<_>>().join(" ")));
+            let topic = topic.key().partition.topic;
+            for (dir, (name, _)) in DIRS.into_iter().flat_map(|dir| {
+                self.fs.list(dir.as_ref()).unwrap_or_default().into_iter().map(move |entry| (dir, entry))
+            }) {
+                if !name.starts_with(topic.as_str()) {
+                    continue;
+                }
+                let files = self.fs.list(&std::path::Path::new(dir).join(&name)).unwrap_or_default();
+                let sizes =
+                    files.iter().map(|(name, info)| format!("{}={}", name.trim_start_matches('0'), info.len));
+                self.tell(format_args!("{dir}/{name}: {}", sizes.collect::<Vec<_>>().join(" ")));
+            }
         }
     }
 
@@ -150,7 +170,7 @@ impl Life {
         }
         self.wake();
         let world = self.world.take().expect("the node runs");
-        assert!(world.stop().is_ok());
+        assert_eq!(world.stop().len(), DIRS.len());
         self.fs
     }
 
@@ -163,13 +183,27 @@ impl Life {
             self.break_disk();
         }
         for _ in 0..self.dice.between(5, 160) {
-            let step = self.step();
-            if let Err(Stopped::Disk) = step {
-                self.tally.disk_failures += u64::from(!self.fs.is_powered_off());
-                break;
+            if let Err(Stopped::Disk) = self.step() {
+                if self.fs.is_powered_off() {
+                    break;
+                }
+                self.tally.disk_failures += 1;
+                if !self.go_on_without_failed() {
+                    break;
+                }
             }
         }
         self.end();
+    }
+
+    /// A directory has failed: what is in the others is served. `false` if there is none.
+    fn go_on_without_failed(&mut self) -> bool {
+        self.tell(format_args!("a directory is offline"));
+        let is_left = self.world().drop_failed();
+        let topics = self.world().topics();
+        self.parked.retain(|ack| topics.contains(&ack.topic));
+        self.tally.lives_with_one_directory += u64::from(is_left);
+        is_left
     }
 
     fn break_disk(&mut self) {
@@ -181,44 +215,87 @@ impl Life {
             (Effect::NoSpace, Operation::Write),
             (Effect::Io, Operation::Rename),
         ]);
-        let after = self.dice.below(25);
-        self.tell(format_args!("{operation:?} number {after} from now fails: {effect:?}"));
-        self.fs.inject(Fault::new(effect).on(operation).after(after).times(1));
+        if self.dice.one_in(4) {
+            let left = self.dice.below(6000);
+            self.tell(format_args!("{left} bytes are left"));
+            self.fs.set_capacity_bytes(Some(self.fs.used_bytes() + left));
+            return;
+        }
+        let after = self.dice.below(40);
+        let dir = *self.dice.of(&["/", DIRS[0], DIRS[1]]);
+        self.tell(format_args!("{operation:?} number {after} from now in {dir} fails: {effect:?}"));
+        self.fs.inject(Fault::new(effect).on(operation).at(dir).after(after).times(1));
     }
 
     /// The node ends, one way or another.
     fn end(&mut self) {
-        let world = self.world.take().expect("the node runs");
-        let is_well = world.dir().is_online() && !self.fs.is_powered_off();
-        let how = if self.fs.is_powered_off() { 0 } else { self.dice.below(4) };
-        let mut is_settled = false;
-        let ends = Topic::EACH.map(|topic| (topic, world.offsets(topic).2.0));
-        match how {
-            1 if is_well => {
-                self.tell(format_args!("stop"));
-                // What is parked gets no answer, but it will be there.
-                is_settled = world.stop().is_ok();
-                self.tally.clean_stops += u64::from(is_settled);
-            }
-            _ => drop(world),
+        let mut world = self.world.take().expect("the node runs");
+        // What a flush behind the replicas' backs has made durable, or broken.
+        let is_powered_off = self.fs.is_powered_off();
+        if !is_powered_off {
+            world.drop_failed();
         }
-        if is_settled {
-            for (topic, end) in ends {
-                self.model(topic).promised = end;
+        let how = if is_powered_off { 0 } else { self.dice.below(4) };
+        let ends: BTreeMap<Topic, i64> =
+            world.topics().into_iter().map(|topic| (topic, world.offsets(topic).2.0)).collect();
+        let mut settled = Vec::new();
+        let mut is_stopped = false;
+        if how == 1 {
+            self.tell(format_args!("stop"));
+            let dirs: BTreeMap<Topic, _> =
+                ends.keys().map(|topic| (*topic, world.dir_of(*topic).path().to_path_buf())).collect();
+            self.stopped = Some(ends.clone());
+            // What is parked gets no answer, but it will be there.
+            let clean = world.stop();
+            is_stopped = true;
+            settled.extend(ends.keys().filter(|topic| clean.contains(&dirs[topic])).copied());
+            self.tally.clean_stops += u64::from(clean.len() == DIRS.len());
+        } else {
+            drop(world);
+        }
+        let is_cut = self.fs.is_powered_off() || how == 0 || (how == 1 && self.dice.one_in(2));
+        for topic in Topic::EACH {
+            let model = self.model(topic);
+            model.power_cut(topic.may_lose());
+            if settled.contains(&topic) {
+                let end = ends[&topic];
+                model.watermark(end);
+                (model.promised, model.durable, model.survives) = (end, end, end);
+            } else if let Some(end) = ends.get(&topic).filter(|_| !is_cut && !is_stopped) {
+                model.survives = *end;
             }
         }
-        if self.fs.is_powered_off() || how == 0 || (how == 1 && self.dice.one_in(2)) {
+        if is_cut {
             let seed = self.dice.next();
             self.tell(format_args!("power cut"));
             self.fs.crash(seed);
             self.tally.crashes += 1;
-        } else if !is_settled {
+        } else if !is_stopped {
             self.tell(format_args!("kill"));
-            self.fs.heal();
             self.tally.kills += 1;
         }
-        self.fs.heal();
+        self.heal();
         self.parked.clear();
+    }
+
+    fn heal(&self) {
+        self.fs.heal();
+        self.fs.set_capacity_bytes(None);
+    }
+
+    /// No directory says that it was stopped in good order when it was not.
+    fn check_marker(&mut self) {
+        let world = self.world.as_ref().expect("the node runs");
+        for topic in world.topics() {
+            if !world.clean.iter().any(|clean| clean == world.dir_of(topic).path()) {
+                continue;
+            }
+            let stopped = self.stopped.as_ref().expect("it was stopped");
+            // A topic whose directory had failed then was not among them, nor was that stopped.
+            let end = stopped.get(&topic).copied();
+            assert_eq!(end, Some(world.offsets(topic).2.0), "{topic:?}: not what a stop has left");
+        }
+        self.stopped = None;
     }
 
     /// The node starts, perhaps with power cuts meanwhile, and is looked over.
@@ -236,6 +313,9 @@ impl Life {
             match World::start(&self.fs, self.now_ms, self.rules) {
                 Ok(world) => {
                     self.world = Some(world);
+                    self.check_marker();
+                    let found = self.world().moves.get_mut().expect("no panic before").len();
+                    self.tally.moves_found += found as u64;
                     if self.greet().is_ok() {
                         break;
                     }
@@ -244,6 +324,9 @@ impl Life {
             }
             self.world = None;
             self.parked.clear();
+            for topic in Topic::EACH {
+                self.model(topic).power_cut(topic.may_lose());
+            }
             let seed = self.dice.next();
             self.tell(format_args!("power cut in recovery"));
             self.fs.crash(seed);
@@ -286,10 +369,15 @@ impl Life {
 
     /// A reader looks at how far it may read.
     pub(crate) fn look(&mut self, topic: Topic) {
+        if !self.world().topics().contains(&topic) {
+            return;
+        }
         let (start, watermark, end) = self.world().offsets(topic);
         assert!(start <= watermark && watermark <= end, "{topic:?}: {start} {watermark} {end}");
+        let durable = self.world().with(topic, |replica| replica.log().durable_offset());
         let model = self.model(topic);
         model.watermark(watermark.0);
+        model.durable = model.durable.max(durable.0.min(watermark.0));
         model.start = model.start.max(start.0);
         let is_late = |ack: &&Ack| ack.topic == topic && ack.required <= watermark;
         assert_eq!(self.parked.iter().find(is_late), None, "it waits for nothing");
@@ -334,8 +422,13 @@ impl Life {
         let now_ms = self.now_ms;
         self.fs.set_now_ms(now_ms);
         self.world().now_ms = now_ms;
-        let topic = *self.dice.of(&Topic::EACH);
-        let choice = self.dice.below(100);
+        let topics = self.world().topics();
+        if topics.iter().any(|topic| !self.world().dir_of(*topic).is_online()) {
+            // Something in the background has found that out.
+            return Err(Stopped::Disk);
+        }
+        let topic = *self.dice.of(&topics);
+        let choice = self.dice.below(110);
         let result = match choice {
             0..20 => self.produce_plain(topic),
             20..50 => self.produce(topic),
@@ -348,11 +441,15 @@ impl Life {
             90..92 => self.roll(topic),
             92..95 => self.clean(),
             95..97 => self.truncate(topic),
-            _ => self.tidy(topic),
+            97..100 => self.tidy(),
+            _ => self.move_on(topic),
         };
-        if !matches!(result, Err(Stopped::Idle)) {
+        if !matches!(result, Err(Stopped::Idle)) && self.world().topics().contains(&topic) {
             let offsets = self.world().offsets(topic);
             self.tell(format_args!("{choice} {topic:?} {offsets:?} {result:?}"));
+        }
+        if matches!(result, Err(Stopped::Disk)) {
+            return result;
         }
         self.look(topic);
         match result {
@@ -368,21 +465,30 @@ impl Life {
             2 => &ALL[2..],
             _ => &ALL,
         };
-        let world = self.world();
-        write_checkpoints(&world.dirs, world.dir(), &*world, which)?;
-        Ok(())
+        self.world().write_checkpoints(which)
     }
 
     fn retain(&mut self) -> Result<(), Stopped> {
         let world = self.world();
-        let summary = apply_retention(&world.dirs, world.dir(), &*world, world.now_ms);
-        self.tally.removed_segments += summary.map_or(0, |summary| summary.segments as u64);
-        for topic in Topic::EACH {
+        let (mut removed, mut has_failed) = (0, false);
+        for dir in world.online() {
+            match apply_retention(&world.dirs, &dir, &*world, world.now_ms) {
+                Ok(summary) => removed += summary.segments as u64,
+                Err(_) => has_failed = true,
+            }
+        }
+        self.tally.removed_segments += removed;
+        for topic in self.world().topics() {
             self.advance(topic);
         }
         let world = self.world();
-        world.dir().check_online()?;
-        remove_old_files(&world.dirs, world.dir(), &*world, world.now_ms)?;
+        if has_failed {
+            return Err(Stopped::Disk);
+        }
+        for dir in world.online() {
+            remove_old_files(&world.dirs, &dir, &*world, world.now_ms)?;
+        }
+        world.dirs.remove_deleted(world.now_ms, 300);
         Ok(())
     }
 
@@ -406,35 +512,47 @@ impl Life {
             let is_empty = log.segment_base_offsets().last() == Some(log.log_end_offset());
             if is_empty { Ok(Offset(0)) } else { log.roll(now_ms) }
         });
-        rolled.map(|_| ()).map_err(|error| world.dir().failed(&error).into())
+        rolled.map(|_| ()).map_err(|error| world.failed(topic, &error))
     }
 
     fn clean(&mut self) -> Result<(), Stopped> {
+        if !self.world().topics().contains(&Topic::Compacted) {
+            return Err(Stopped::Idle);
+        }
         self.world().clean(Topic::Compacted)?;
         self.tally.cleanings += 1;
         Ok(())
     }
 
-    /// A new leader elsewhere had another end: what was not promised goes.
+    /// A new leader elsewhere had another end: what was not promised goes; and what was, if it was elected uncleanly.
     fn truncate(&mut self, topic: Topic) -> Result<(), Stopped> {
-        let (_, watermark, end) = self.world().offsets(topic);
-        if watermark == end {
+        let (start, watermark, end) = self.world().offsets(topic);
+        let is_unclean = topic != Topic::Compacted && self.dice.one_in(6);
+        let from = if is_unclean { start } else { watermark };
+        if from == end {
             return Err(Stopped::Idle);
         }
-        let target = self.dice.between(watermark.0, end.0 - 1);
+        let target = self.dice.between(from.0, end.0 - 1);
         let model = self.model(topic);
         model.uncut = Some(model.batches.clone());
         model.batches.retain(|batch| crate::model::last_offset(batch) < target);
+        if target < watermark.0 || model.end() < watermark.0 {
+            let end = model.end();
+            model.lose(end);
+            self.tally.unclean_truncations += 1;
+        }
         let world = self.world();
         let now_ms = world.now_ms;
         world
             .with(topic, |replica| replica.log_mut().truncate_to(Offset(target), now_ms))
-            .map_err(|error| world.dir().failed(&error))?;
+            .map_err(|error| world.failed(topic, &error))?;
         self.model(topic).uncut = None;
         self.tally.truncations += 1;
         // It leads again, in another epoch, and its clients send again.
         self.parked.retain(|ack| ack.topic != topic);
-        self.world().forget_waiters(topic);
+        let world = self.world();
+        world.forget_waiters(topic);
+        write_checkpoints(&world.dirs, &world.dir_of(topic), &*world, &ALL)?;
         self.epoch += 1;
         let epoch = LeaderEpoch(self.epoch);
         let released = self.world().lead(epoch);
@@ -443,24 +561,69 @@ impl Life {
         self.resend(topic, &survived)
     }
 
-    fn tidy(&mut self, topic: Topic) -> Result<(), Stopped> {
+    /// A move between the directories begins, goes on, or ends.
+    fn move_on(&mut self, topic: Topic) -> Result<(), Stopped> {
+        let unique = u128::from(self.dice.next()) << 64 | u128::from(self.dice.next());
+        let is_moving = self.world().moves.get_mut().expect("no panic before").contains_key(&topic);
+        if !is_moving {
+            if !self.dice.one_in(3) {
+                return Err(Stopped::Idle);
+            }
+            self.tally.moves_begun += 1;
+            return self.world().begin_move(topic, unique);
+        }
+        if self.dice.one_in(12) {
+            return self.world().end_move(topic, unique);
+        }
+        for _ in 0..self.dice.between(1, 12) {
+            let max_bytes = u32::try_from(self.dice.between(1, 3000)).expect("small");
+            if self.world().copy(topic, max_bytes)? {
+                let (start, watermark, end) = self.world().offsets(topic);
+                // As the broker, which rather waits for a moment in which nobody waits for an acknowledgement.
+                if watermark == end || self.dice.one_in(3) {
+                    self.world().finish_move(topic, unique)?;
+                    self.tally.moves_finished += 1;
+                    let is_kept = topic == Topic::Compacted || self.world().offsets(topic).0 == start;
+                    assert!(is_kept, "{topic:?}: a move has moved the log start from {start}");
+                    self.advance(topic);
+                    self.world().write_checkpoints(&ALL)?;
+                    check::running(self, topic);
+                }
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn tidy(&mut self) -> Result<(), Stopped> {
         let choice = self.dice.below(3);
         let world = self.world();
         match choice {
-            0 => close_idle_files(&world.dirs, world.dir(), &*world, world.now_ms, 0).map(|_| ())?,
+            0 => {
+                for dir in world.online() {
+                    close_idle_files(&world.dirs, &dir, &*world, world.now_ms, 0)?;
+                }
+            }
             1 => {
-                flush_due(&world.dirs, world.dir(), &*world, world.now_ms)?;
-                for topic in Topic::EACH {
+                for dir in world.online() {
+                    flush_due(&world.dirs, &dir, &*world, world.now_ms)?;
+                }
+                for topic in world.topics() {
+                    let now_ms = self.world().now_ms;
+                    self.world().with(topic, |replica| {
+                        let log = replica.log();
+                        let (durable, end) = (log.durable_offset(), log.log_end_offset());
+                        assert!(!log.flush_due(now_ms), "{topic:?} was to be flushed: {durable} of {end}");
+                    });
                     self.advance(topic);
                 }
             }
             _ => {
-                for topic in Topic::EACH {
+                for topic in world.topics() {
                     check::running(self, topic);
                 }
             }
         }
-        let _ = topic;
         Ok(())
     }
 }

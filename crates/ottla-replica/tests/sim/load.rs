@@ -98,10 +98,7 @@ impl Life {
                 self.tally.appends += 1;
                 Ok((end.0, required))
             }
-            Err(AppendError::Log(error)) => {
-                self.world().dir().fail(&error);
-                Err(Stopped::Disk)
-            }
+            Err(AppendError::Log(error)) => Err(self.world().failed(topic, &error)),
             Err(refused) => panic!("{topic:?}: a right batch was refused: {refused}"),
         }
     }
@@ -116,7 +113,9 @@ impl Life {
     /// as Kafka's does: the client is told so and goes on in a new epoch.
     fn begin_epoch_if_forgotten(&mut self, topic: Topic, at: usize) {
         let writer = &self.models[&topic].writers[at];
-        let (id, next) = (writer.id, writer.next_sequence);
+        let id = writer.id;
+        let oldest = writer.unacked.iter().find(|sent| !sent.is_marker);
+        let next = oldest.map_or(writer.next_sequence, |sent| header(&sent.bytes).base_sequence().value());
         let is_forgotten = self.world().with(topic, |replica| {
             let mut known = replica.log().active_producers();
             known.any(|producer| {
@@ -219,8 +218,7 @@ impl Life {
             self.world().with(topic, |replica| replica.append(&mut bytes, append).map(|(info, _)| info));
         match (result, base) {
             (Err(AppendError::Log(error)), _) => {
-                self.world().dir().fail(&error);
-                return Err(Stopped::Disk);
+                return Err(self.world().failed(topic, &error));
             }
             (Ok(info), Some(base)) => {
                 assert!(
@@ -303,10 +301,7 @@ impl Life {
                 );
                 Ok(())
             }
-            Err(AppendError::Log(error)) => {
-                self.world().dir().fail(&error);
-                Err(Stopped::Disk)
-            }
+            Err(AppendError::Log(error)) => Err(self.world().failed(topic, &error)),
             Err(refused) => panic!("{topic:?}: {refused}"),
         }
     }

@@ -23,6 +23,12 @@ pub(crate) struct Model {
     pub(crate) uncut: Option<Vec<Vec<u8>>>,
     /// Everything below was acknowledged, or could be read: it must never go.
     pub(crate) promised: i64,
+    /// Of these, what was known to be durable.
+    pub(crate) durable: i64,
+    /// The highest high watermark that was seen.
+    pub(crate) counted: i64,
+    /// What the next start must find: more than what was promised when only the process has ended.
+    pub(crate) survives: i64,
     /// The highest start that the log has had: what lies below may be gone.
     pub(crate) start: i64,
     pub(crate) writers: Vec<Writer>,
@@ -99,6 +105,7 @@ impl Model {
     /// The high watermark was seen.
     pub(crate) fn watermark(&mut self, at: i64) {
         self.promised = self.promised.max(at);
+        self.counted = self.counted.max(at);
         for writer in &mut self.writers {
             while writer.unacked.first().is_some_and(|sent| sent.required <= at) {
                 let acked = writer.unacked.remove(0);
@@ -106,6 +113,25 @@ impl Model {
                     writer.last_acked = Some(acked);
                 }
             }
+        }
+    }
+
+    /// What a power cut leaves at least, of a topic that may lose so many acknowledged records.
+    pub(crate) fn power_cut(&mut self, may_lose: i64) {
+        self.survives = self.promised.saturating_sub(may_lose).max(self.durable).min(self.promised);
+    }
+
+    /// What was promised only as far as `end` goes, and is now told to have been lost above it: the clients begin anew.
+    pub(crate) fn lose(&mut self, end: i64) {
+        self.promised = self.promised.min(end);
+        self.durable = self.durable.min(end);
+        let open = self.producers();
+        for writer in &mut self.writers {
+            (writer.epoch, writer.next_sequence) = (writer.epoch + 1, 0);
+            writer.in_transaction = writer.is_transactional
+                && open.get(&writer.id).is_some_and(|producer| producer.txn_first.is_some());
+            writer.unacked.clear();
+            writer.last_acked = None;
         }
     }
 
@@ -120,7 +146,10 @@ impl Model {
             }
             let producer =
                 producers.entry(id).or_insert_with(|| Expected { last_sequence: -1, ..Expected::default() });
-            producer.epoch = header.producer_epoch().value();
+            if producer.epoch != header.producer_epoch().value() {
+                producer.epoch = header.producer_epoch().value();
+                producer.last_sequence = -1;
+            }
             if header.attributes().is_control() {
                 producer.txn_first = None;
                 continue;

@@ -1,17 +1,14 @@
 //! What the simulation once found, by itself.
 
-use ottla_storage::fs::{Effect, Fault, Fs, MemFs, Operation};
+use ottla_storage::fs::{Effect, Fault, MemFs, Operation};
 use ottla_storage::log::{AppendOrigin, LeaderAppend, VerificationGuard};
 use ottla_types::{LeaderEpoch, Offset};
 
 use crate::model::{last_offset, records};
-use crate::world::{DIR, Rules, START_MS, Topic, World, format};
+use crate::world::{Rules, START_MS, Topic, World, format};
 
 fn formatted() -> MemFs {
     let fs = MemFs::new();
-    fs.set_now_ms(START_MS);
-    fs.create_dir_all(DIR.as_ref()).unwrap();
-    fs.sync_dir("/".as_ref()).unwrap();
     format(&fs);
     fs
 }
@@ -78,8 +75,9 @@ fn a_late_flush_does_not_bring_old_epochs_back() {
     append(&world, Topic::Kept, 2);
     world.with(Topic::Kept, |replica| replica.log_mut().flush(START_MS)).unwrap();
     assert!(world.end_flush(Topic::Kept).is_ok());
+    let dir = world.dir_of(Topic::Kept);
     let read = |fs: &MemFs| {
-        let path = std::path::Path::new(DIR).join("kept-0/leader-epoch-checkpoint");
+        let path = dir.path().join("kept-0/leader-epoch-checkpoint");
         String::from_utf8(ottla_storage::fs::read_file(fs, &path, 1000).unwrap()).unwrap()
     };
     assert_eq!(read(&fs), "0\n2\n1 0\n2 1\n");

@@ -1,21 +1,21 @@
 //! The node: log directories and replicas, run as the broker runs them, on a file system in memory.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use ottla_replica::{Durability, Replica};
 use ottla_storage::dir::{
-    Admission, Checkpoint, DirOffline, Format, LogDir, LogDirs, LogDirsConfig, LogKey, LogOwner, NewLog,
-    PlacedLog,
+    Admission, Checkpoint, DirOffline, Format, LoadOutcome, LogDir, LogDirs, LogDirsConfig, LogKey, LogOwner,
+    NewLog, PlacedLog, take_twins, write_checkpoints,
 };
 use ottla_storage::fs::{Effect, Fault, Fs, MemFs, Operation};
 use ottla_storage::log::cleaner::{Cleaner, CleaningError, CleaningHost};
-use ottla_storage::log::{CleanupPolicy, FlushTicket, Log, LogConfig, LogError};
+use ottla_storage::log::{AppendError, CleanupPolicy, FlushTicket, Log, LogConfig, LogError, ReadError};
 use ottla_types::{LeaderEpoch, NodeId, Offset, TopicPartition, Uuid};
 
-pub(crate) const DIR: &str = "/data";
+/// `log.dirs`.
+pub(crate) const DIRS: [&str; 2] = ["/data", "/more"];
 pub(crate) const START_MS: i64 = 1_700_000_000_000;
 pub(crate) const ALL: [Checkpoint; 3] =
     [Checkpoint::RecoveryPoints, Checkpoint::LogStarts, Checkpoint::HighWatermarks];
@@ -24,15 +24,15 @@ const CLEANER: Cleaner = Cleaner { map_bytes: 24 * 500, load_factor: 0.9, io_byt
 /// Whether the world is as it should be, or broken on purpose.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rules {
-    /// When the replicas count their own copy.
+    /// When the replicas of topics with policy `sync` count their own copy.
     pub(crate) durability: Durability,
-    /// Whether syncs do what they say.
-    pub(crate) is_syncing: bool,
+    /// Which syncs do nothing and say that all is well, and of what paths.
+    pub(crate) pretended: Option<(Operation, &'static str)>,
 }
 
 impl Default for Rules {
     fn default() -> Self {
-        Self { durability: Durability::Sync, is_syncing: true }
+        Self { durability: Durability::Sync, pretended: None }
     }
 }
 
@@ -45,18 +45,46 @@ pub(crate) enum Topic {
     Kept,
     /// `cleanup.policy=compact`.
     Compacted,
+    /// `log.durability.policy=page-cache`.
+    Cached,
+    /// The same with `flush.messages` and `flush.ms`.
+    Flushed,
 }
 
+/// `flush.messages` and `flush.ms` of [`Topic::Flushed`].
+const FLUSH_MESSAGES: i64 = 7;
+const FLUSH_MS: i64 = 150;
+
 impl Topic {
-    pub(crate) const EACH: [Self; 3] = [Self::Retained, Self::Kept, Self::Compacted];
+    pub(crate) const EACH: [Self; 5] =
+        [Self::Retained, Self::Kept, Self::Compacted, Self::Cached, Self::Flushed];
 
     pub(crate) fn key(self) -> LogKey {
         let name = match self {
             Self::Retained => "retained",
             Self::Kept => "kept",
             Self::Compacted => "compacted",
+            Self::Cached => "cached",
+            Self::Flushed => "flushed",
         };
         LogKey::current(TopicPartition::new(name, 0))
+    }
+
+    pub(crate) fn is_synced(self) -> bool {
+        !matches!(self, Self::Cached | Self::Flushed)
+    }
+
+    fn durability(self, rules: Rules) -> Durability {
+        if self.is_synced() { rules.durability } else { Durability::PageCache }
+    }
+
+    /// How many records a power cut may take that were acknowledged and are not known to be durable.
+    pub(crate) fn may_lose(self) -> i64 {
+        match self {
+            Self::Cached => i64::MAX,
+            Self::Flushed => FLUSH_MESSAGES - 1,
+            Self::Retained | Self::Kept | Self::Compacted => 0,
+        }
     }
 
     pub(crate) fn config(self) -> LogConfig {
@@ -73,12 +101,15 @@ impl Topic {
             file_delete_delay_ms: 300,
             producer_id_expiration_ms: i64::MAX,
             transaction_verification: false,
+            flush_messages: if self == Self::Flushed { FLUSH_MESSAGES } else { i64::MAX },
+            flush_ms: if self == Self::Flushed { FLUSH_MS } else { i64::MAX },
             ..LogConfig::default()
         }
     }
 
     pub(crate) fn of(key: &LogKey) -> Self {
-        Self::EACH.into_iter().find(|topic| topic.key() == *key).expect("a topic of this world")
+        let is_it = |topic: &Self| topic.key().partition == key.partition;
+        Self::EACH.into_iter().find(is_it).expect("a topic of this world")
     }
 }
 
@@ -110,7 +141,10 @@ pub(crate) struct World {
     pub(crate) fs: MemFs,
     pub(crate) dirs: LogDirs,
     pub(crate) replicas: Mutex<Replicas>,
-    pub(crate) was_clean: bool,
+    /// Future logs of replicas that are being moved.
+    pub(crate) moves: Mutex<BTreeMap<Topic, PlacedLog>>,
+    /// The directories that were stopped in good order.
+    pub(crate) clean: Vec<PathBuf>,
     pub(crate) now_ms: i64,
     pub(crate) rules: Rules,
     /// Flushes that have begun.
@@ -119,15 +153,25 @@ pub(crate) struct World {
 
 impl LogOwner for World {
     fn with_log(&self, key: &LogKey, work: &mut dyn FnMut(&mut Log)) {
-        if let Some(replica) = self.replicas.lock().expect("no panic before").get_mut(&Topic::of(key)) {
+        let topic = Topic::of(key);
+        if key.is_future {
+            if let Some(future) = self.moves.lock().expect("no panic before").get_mut(&topic) {
+                work(&mut future.log);
+            }
+        } else if let Some(replica) = self.replicas.lock().expect("no panic before").get_mut(&topic) {
             work(replica.log_mut());
         }
     }
 }
 
-/// Makes the directory one of Kafka's.
+/// Makes the directories Kafka's.
 pub(crate) fn format(fs: &MemFs) {
-    let dirs = [PathBuf::from(DIR)];
+    fs.set_now_ms(START_MS);
+    for dir in DIRS {
+        fs.create_dir_all(dir.as_ref()).expect("nothing fails yet");
+    }
+    fs.sync_dir("/".as_ref()).expect("nothing fails yet");
+    let dirs = DIRS.map(PathBuf::from);
     let format = Format {
         dirs: &dirs,
         cluster_id: "5L6g3nShT-eMCtK--X86sw",
@@ -147,57 +191,127 @@ impl World {
     /// The start: opens what is there, and creates what is not.
     pub(crate) fn start(fs: &MemFs, now_ms: i64, rules: Rules) -> Result<Self, Stopped> {
         fs.set_now_ms(now_ms);
-        if !rules.is_syncing {
-            fs.inject(Fault::new(Effect::Pretended).on(Operation::Sync));
+        if let Some((operation, part)) = rules.pretended {
+            fs.inject(Fault::new(Effect::Pretended).on(operation).at(part));
         }
         let config = LogDirsConfig {
-            dirs: vec![PathBuf::from(DIR)],
-            metadata_dir: PathBuf::from(DIR),
+            dirs: DIRS.map(PathBuf::from).to_vec(),
+            metadata_dir: PathBuf::from(DIRS[0]),
             node_id: NodeId(1),
             cluster_id: None,
         };
         let dirs = LogDirs::open(Arc::new(fs.clone()), &config, &mut || Uuid::from_parts(1, 1))
             .map_err(|_| Stopped::Disk)?;
-        let loads = dirs.begin_loading(now_ms).map_err(|_| Stopped::Disk)?;
-        let mut replicas = Replicas::new();
-        let mut was_clean = false;
-        for load in loads {
-            was_clean = load.was_clean;
-            for job in load.jobs {
-                let topic = Topic::of(job.key());
-                let outcome = job.run(topic.config(), 1, now_ms);
-                match dirs.admit(outcome, &|_, _| false, 1).expect("no log is there twice") {
-                    Admission::Admitted(placed, _) => {
-                        replicas.insert(topic, Replica::new(placed.log, rules.durability));
-                    }
-                    Admission::SetAside(path) => panic!("{} was set aside", path.display()),
-                    Admission::Failed(offline) => {
-                        assert!(fs.is_powered_off(), "{topic:?} cannot be opened: {offline}");
-                        return Err(Stopped::Disk);
-                    }
+        let mut world = Self {
+            fs: fs.clone(),
+            dirs,
+            replicas: Mutex::default(),
+            moves: Mutex::default(),
+            clean: Vec::new(),
+            now_ms,
+            rules,
+            tickets: BTreeMap::new(),
+        };
+        world.load()?;
+        for topic in Topic::EACH {
+            if !world.topics().contains(&topic) {
+                let new = world.new_log(topic.key(), None, 1);
+                let placed = world.dirs.create(&new).map_err(|_| Stopped::Disk)?;
+                world.enter(topic, Replica::new(placed.log, topic.durability(rules)));
+            }
+        }
+        Ok(world)
+    }
+
+    fn load(&mut self) -> Result<(), Stopped> {
+        let now_ms = self.now_ms;
+        let mut loads = self.dirs.begin_loading(now_ms).map_err(|_| Stopped::Disk)?;
+        let clean = loads.iter().filter(|load| load.was_clean);
+        self.clean = clean.map(|load| load.dir.path().to_path_buf()).collect();
+        for twins in take_twins(&mut loads) {
+            let run = |job: ottla_storage::dir::LoadJob| {
+                let config = Topic::of(job.key()).config();
+                job.run(config, 1, now_ms)
+            };
+            let outcomes = twins.into_iter().map(run).collect();
+            let unique = now_ms.unsigned_abs().into();
+            let (left, _) = self.dirs.settle_twins(outcomes, &|_, _| false, None, unique);
+            left.into_iter().try_for_each(|outcome| self.admit(outcome))?;
+        }
+        for job in loads.into_iter().flat_map(|load| load.jobs) {
+            let config = Topic::of(job.key()).config();
+            self.admit(job.run(config, 1, now_ms))?;
+        }
+        Ok(())
+    }
+
+    fn admit(&mut self, outcome: LoadOutcome) -> Result<(), Stopped> {
+        let topic = Topic::of(outcome.key());
+        match self.dirs.admit(outcome, &|_, _| false, 1).expect("no log is there twice") {
+            Admission::Admitted(placed, _) if placed.key.is_future => {
+                self.moves.lock().expect("no panic before").insert(topic, *placed);
+            }
+            Admission::Admitted(placed, _) => {
+                self.enter(topic, Replica::new(placed.log, topic.durability(self.rules)));
+            }
+            Admission::SetAside(path) => panic!("{} was set aside", path.display()),
+            Admission::Failed(offline) => {
+                assert!(self.fs.is_powered_off(), "{topic:?} cannot be opened: {offline}");
+                return Err(Stopped::Disk);
+            }
+        }
+        Ok(())
+    }
+
+    fn enter(&self, topic: Topic, replica: Replica<Ack>) {
+        self.replicas.lock().expect("no panic before").insert(topic, replica);
+    }
+
+    fn new_log(&self, key: LogKey, dir_id: Option<Uuid>, unique: u128) -> NewLog {
+        let topic = Topic::of(&key);
+        NewLog {
+            key,
+            topic_id: Uuid::from_parts(7, topic as u64 + 1),
+            is_new: true,
+            dir_id,
+            config: topic.config(),
+            unique,
+            now_ms: self.now_ms,
+        }
+    }
+
+    /// The topics that are served: not those of a directory that has failed.
+    pub(crate) fn topics(&self) -> Vec<Topic> {
+        self.replicas.lock().expect("no panic before").keys().copied().collect()
+    }
+
+    /// Where a topic is.
+    pub(crate) fn dir_of(&self, topic: Topic) -> Arc<LogDir> {
+        self.dirs.place(&topic.key()).expect("each topic has its place")
+    }
+
+    pub(crate) fn online(&self) -> Vec<Arc<LogDir>> {
+        self.dirs.online().cloned().collect()
+    }
+
+    /// Drops what was in directories that have failed, as the broker does; `false` when nothing is left.
+    pub(crate) fn drop_failed(&mut self) -> bool {
+        for dir in self.dirs.dirs().to_vec().iter().filter(|dir| !dir.is_online()) {
+            for key in self.dirs.forget_logs_in(dir) {
+                let topic = Topic::of(&key);
+                if key.is_future {
+                    self.moves.get_mut().expect("no panic before").remove(&topic);
+                } else {
+                    self.replicas.get_mut().expect("no panic before").remove(&topic);
+                    self.tickets.remove(&topic);
                 }
             }
         }
-        for topic in Topic::EACH {
-            let Entry::Vacant(missing) = replicas.entry(topic) else { continue };
-            let new = NewLog {
-                key: topic.key(),
-                topic_id: Uuid::from_parts(7, topic as u64 + 1),
-                is_new: true,
-                dir_id: None,
-                config: topic.config(),
-                unique: 1,
-                now_ms,
-            };
-            let placed = dirs.create(&new).map_err(|_| Stopped::Disk)?;
-            missing.insert(Replica::new(placed.log, rules.durability));
-        }
-        let replicas = Mutex::new(replicas);
-        Ok(Self { fs: fs.clone(), dirs, replicas, was_clean, now_ms, rules, tickets: BTreeMap::new() })
+        !self.topics().is_empty()
     }
 
-    pub(crate) fn dir(&self) -> &Arc<LogDir> {
-        &self.dirs.dirs()[0]
+    pub(crate) fn failed(&self, topic: Topic, error: &LogError) -> Stopped {
+        self.dir_of(topic).failed(error).into()
     }
 
     pub(crate) fn with<R>(&self, topic: Topic, work: impl FnOnce(&mut Replica<Ack>) -> R) -> R {
@@ -218,22 +332,23 @@ impl World {
     }
 
     pub(crate) fn lead(&self, epoch: LeaderEpoch) -> Vec<Ack> {
-        Topic::EACH.into_iter().flat_map(|topic| self.with(topic, |replica| replica.lead(epoch))).collect()
+        self.topics().into_iter().flat_map(|topic| self.with(topic, |replica| replica.lead(epoch))).collect()
     }
 
     /// Who waited is told that this node does not lead any more.
     pub(crate) fn forget_waiters(&self, topic: Topic) {
         let mut replicas = self.replicas.lock().expect("no panic before");
         let (log, _) = replicas.remove(&topic).expect("each topic has its replica").into_log();
-        replicas.insert(topic, Replica::new(log, self.rules.durability));
+        replicas.insert(topic, Replica::new(log, topic.durability(self.rules)));
     }
 
     /// Takes the end of a flush, or its failure, as the flusher does.
-    fn settle(&self, outcome: Result<Vec<Ack>, (LogError, Vec<Ack>)>) -> Result<Vec<Ack>, Stopped> {
-        outcome.map_err(|(error, _)| {
-            self.dir().fail(&error);
-            Stopped::Disk
-        })
+    fn settle(
+        &self,
+        topic: Topic,
+        outcome: Result<Vec<Ack>, (LogError, Vec<Ack>)>,
+    ) -> Result<Vec<Ack>, Stopped> {
+        outcome.map_err(|(error, _)| self.failed(topic, &error))
     }
 
     pub(crate) fn begin_flush(&mut self, topic: Topic) -> Result<Vec<Ack>, Stopped> {
@@ -247,7 +362,7 @@ impl World {
                 Ok(Vec::new())
             }
             Ok(None) => Ok(self.with(topic, |replica| replica.advance())),
-            Err(error) => self.settle(Err(error)),
+            Err(error) => self.settle(topic, Err(error)),
         }
     }
 
@@ -255,13 +370,14 @@ impl World {
         let ticket = self.tickets.remove(&topic).ok_or(Stopped::Idle)?;
         let outcome = ticket.sync(&self.fs);
         let outcome = self.with(topic, |replica| replica.complete_flush(outcome));
-        self.settle(outcome)
+        self.settle(topic, outcome)
     }
 
     /// What the cleaner does with one log.
     pub(crate) fn clean(&self, topic: Topic) -> Result<Offset, Stopped> {
         let key = topic.key().partition;
-        let checkpoint = self.dir().read_checkpoint(Checkpoint::CleanerOffsets)?.get(&key).copied();
+        let dir = self.dir_of(topic);
+        let checkpoint = dir.read_checkpoint(Checkpoint::CleanerOffsets)?.get(&key).copied();
         let dirt = self.with(topic, |replica| replica.log().dirtiness(checkpoint, self.now_ms));
         let dirt = dirt.map_err(|_| Stopped::Disk)?;
         if dirt.first_uncleanable <= dirt.first_dirty {
@@ -271,32 +387,101 @@ impl World {
         let cleaned = CLEANER.clean(&host, dirt.first_dirty, dirt.first_uncleanable, self.now_ms);
         let cleaned = cleaned.map_err(|error| match error {
             CleaningError::Aborted => Stopped::Idle,
-            CleaningError::Log(error) => self.dir().failed(&error).into(),
+            CleaningError::Log(error) => self.failed(topic, &error),
             error @ CleaningError::Batch { .. } => panic!("{error}"),
         })?;
-        self.dir().update_checkpoint(Checkpoint::CleanerOffsets, |entries| {
+        dir.update_checkpoint(Checkpoint::CleanerOffsets, |entries| {
             entries.insert(key, cleaned.end);
         })?;
         Ok(cleaned.end)
     }
 
-    /// The orderly end.
-    pub(crate) fn stop(self) -> Result<(), Stopped> {
-        let dir = Arc::clone(self.dir());
+    /// Begins to move a replica to the other directory.
+    pub(crate) fn begin_move(&self, topic: Topic, unique: u128) -> Result<(), Stopped> {
+        let here = self.dir_of(topic);
+        let other = self.dirs.online().find(|dir| dir.path() != here.path()).ok_or(Stopped::Idle)?;
+        let new = self.new_log(LogKey::future(topic.key().partition), other.id(), unique);
+        let future = self.dirs.create(&new).map_err(|_| Stopped::Disk)?;
+        self.moves.lock().expect("no panic before").insert(topic, future);
+        Ok(())
+    }
+
+    /// Ends a move without effect.
+    pub(crate) fn end_move(&self, topic: Topic, unique: u128) -> Result<(), Stopped> {
+        let future = self.moves.lock().expect("no panic before").remove(&topic).ok_or(Stopped::Idle)?;
+        Ok(self.dirs.delete(future, unique, self.now_ms)?)
+    }
+
+    /// Copies what comes next; `true` when nothing is lacking.
+    pub(crate) fn copy(&self, topic: Topic, max_bytes: u32) -> Result<bool, Stopped> {
+        let mut moves = self.moves.lock().expect("no panic before");
+        let future = moves.get_mut(&topic).ok_or(Stopped::Idle)?;
+        let (end, epoch) = (future.log.log_end_offset(), future.log.latest_epoch());
+        let chunk = self.with(topic, |replica| replica.log().chunk_after(end, epoch, max_bytes));
+        let chunk = chunk.map_err(|error| match error {
+            ReadError::Log(error) => self.failed(topic, &error),
+            out_of_range @ ReadError::OffsetOutOfRange { .. } => panic!("{topic:?}: {out_of_range}"),
+        })?;
+        let bytes = chunk.read().map_err(|error| Stopped::from(self.dir_of(topic).failed(&error)))?;
+        match future.log.take_chunk(&chunk, bytes.as_deref(), self.now_ms) {
+            Ok(taken) => Ok(taken.is_none()),
+            Err(AppendError::Log(error)) => Err(future.failed(&error).into()),
+            Err(refused) => panic!("{topic:?}: {refused}"),
+        }
+    }
+
+    /// Puts a future log that has caught up in the place of the current one.
+    pub(crate) fn finish_move(&self, topic: Topic, unique: u128) -> Result<(), Stopped> {
+        if self.tickets.contains_key(&topic) {
+            return Err(Stopped::Idle);
+        }
+        let mut moves = self.moves.lock().expect("no panic before");
+        let mut future = moves.remove(&topic).ok_or(Stopped::Idle)?;
+        drop(moves);
+        future.log.flush(self.now_ms).map_err(|error| Stopped::from(future.failed(&error)))?;
+        let dir = self.dir_of(topic);
+        let replica = self.replicas.lock().expect("no panic before").remove(&topic);
+        let (log, rest) = replica.expect("each topic has its replica").detach();
+        let prepared = future.log.take_over(&log, self.now_ms);
+        let prepared = prepared.map_err(|error| future.failed(&error));
+        let mut current = Some(PlacedLog { key: topic.key(), dir, log });
+        let promoted =
+            prepared.and_then(|()| self.dirs.promote_future(&mut current, future, unique, self.now_ms));
+        match promoted {
+            Ok(placed) => {
+                self.enter(topic, rest.attach(placed.log));
+                Ok(())
+            }
+            Err(_) => {
+                self.enter(topic, rest.attach(current.expect("nothing has changed").log));
+                Err(Stopped::Disk)
+            }
+        }
+    }
+
+    pub(crate) fn write_checkpoints(&self, which: &[Checkpoint]) -> Result<(), Stopped> {
+        self.online().iter().try_for_each(|dir| Ok(write_checkpoints(&self.dirs, dir, self, which)?))
+    }
+
+    /// The orderly end; which directories can say that they were stopped so.
+    pub(crate) fn stop(self) -> Vec<PathBuf> {
         let logs = self.replicas.into_inner().expect("no panic before").into_iter();
         let placed = |(topic, replica): (Topic, Replica<Ack>)| PlacedLog {
             key: topic.key(),
-            dir: Arc::clone(&dir),
+            dir: self.dirs.place(&topic.key()).expect("each topic has its place"),
             log: replica.into_log().0,
         };
-        for shutdown in self.dirs.begin_shutdown(logs.map(placed).collect()) {
-            shutdown.write_high_watermarks()?;
-            shutdown.close_logs(self.now_ms)?;
-            if !shutdown.finish(Some(1))? {
-                return Err(Stopped::Disk);
+        let mut logs: Vec<_> = logs.map(placed).collect();
+        logs.extend(self.moves.into_inner().expect("no panic before").into_values());
+        let mut clean = Vec::new();
+        for shutdown in self.dirs.begin_shutdown(logs) {
+            let path = shutdown.dir().path().to_path_buf();
+            let closed = shutdown.write_high_watermarks().and_then(|()| shutdown.close_logs(self.now_ms));
+            if closed.is_ok() && shutdown.finish(Some(1)).is_ok_and(|is_clean| is_clean) {
+                clean.push(path);
             }
         }
-        Ok(())
+        clean
     }
 }
 

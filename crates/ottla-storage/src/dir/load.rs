@@ -209,9 +209,14 @@ impl LoadJob {
             let source = std::io::Error::other("the log directory is offline");
             Err(LogError::Io { action: "open", path: path.clone(), source })
         };
-        let result = result.map(|(mut log, report)| {
+        let result = result.and_then(|(mut log, report)| {
+            if key.is_future && !was_clean {
+                // A power cut may have taken any part of what was not durable, and of a copy nobody would miss it before it has taken
+                // the place of the whole.
+                log.truncate_to(log.durable_offset(), now_ms)?;
+            }
             log.set_high_watermark(high_watermark);
-            (log, report)
+            Ok((log, report))
         });
         LoadOutcome { dir, path, key, result }
     }

@@ -92,7 +92,8 @@ pub struct LoadReport {
 struct Found {
     log: Option<FileInfo>,
     index: bool,
-    time_index: bool,
+    /// Its length.
+    time_index: Option<u64>,
     txn_index: bool,
 }
 
@@ -152,7 +153,7 @@ impl Log {
         log.load_epochs(&listing)?;
         log.load_topic_id(&listing, open.topic_id)?;
         log.producers.snapshots = listing.snapshots.keys().copied().collect();
-        let damaged = log.load_segments(&listing, open.now_ms)?;
+        let damaged = log.load_segments(&listing, &open)?;
         log.recover(&damaged, &open, &mut report)?;
         log.settle(&listing, &open, &mut report)?;
         let fs = log.fs.clone();
@@ -218,8 +219,9 @@ impl Log {
     }
 
     /// Makes segments of what was listed; returns those that must be read because an index is missing or bad.
-    fn load_segments(&mut self, listing: &Listing, now_ms: i64) -> Result<BTreeSet<Offset>, LogError> {
+    fn load_segments(&mut self, listing: &Listing, open: &LogOpen) -> Result<BTreeSet<Offset>, LogError> {
         let mut damaged = BTreeSet::new();
+        let last = listing.segments.last_key_value().map(|(base, _)| *base);
         for (base, found) in &listing.segments {
             let Some(info) = &found.log else { continue };
             let path = files::path(&self.dir, *base, files::LOG);
@@ -227,9 +229,18 @@ impl Log {
             let size = size.ok_or_else(|| LogError::corrupt(&path, "the segment is larger than 2 GiB"))?;
             let dir = Arc::clone(&self.dir);
             let mut segment = Segment::existing(dir, *base, size, info.modified_ms, found.txn_index);
-            segment.created_ms = now_ms;
+            segment.created_ms = open.now_ms;
             segment.jitter_ms = self.jitter_ms(*base);
-            if !found.time_index {
+            // A sealed segment's time index has an entry at least, and without it the segment hides the times of later ones.
+            // Empty is what a crash leaves of one that was to be rebuilt.
+            let may_be_lost = !open.clean_shutdown && last != Some(*base);
+            let times_are_lost = match found.time_index {
+                None => true,
+                Some(len) => len == 0 && may_be_lost,
+            };
+            if times_are_lost && size > 0 {
+                damaged.insert(*base);
+            } else if found.time_index.is_none() {
                 let path = segment.path(files::TIME_INDEX);
                 self.fs.open(&path, OpenMode::CreateOrOpen).map_err(LogError::io("create", &path))?;
                 self.dir_changes += 1;
@@ -343,7 +354,7 @@ fn list_and_tidy(fs: &dyn Fs, dir: &Path, report: &mut LoadReport) -> Result<(Li
         }
         let orphans = [
             (found.index, files::INDEX),
-            (found.time_index, files::TIME_INDEX),
+            (found.time_index.is_some(), files::TIME_INDEX),
             (found.txn_index, files::TXN_INDEX),
         ];
         for (_, extension) in orphans.into_iter().filter(|(there, _)| *there) {
@@ -374,7 +385,9 @@ fn sort_out(entries: &[(String, FileInfo)]) -> Listing {
             match extension {
                 files::LOG => listing.segments.entry(base).or_default().log = Some(info.clone()),
                 files::INDEX => listing.segments.entry(base).or_default().index = true,
-                files::TIME_INDEX => listing.segments.entry(base).or_default().time_index = true,
+                files::TIME_INDEX => {
+                    listing.segments.entry(base).or_default().time_index = Some(info.len);
+                }
                 files::TXN_INDEX => listing.segments.entry(base).or_default().txn_index = true,
                 files::SNAPSHOT => {
                     listing.snapshots.insert(base, info.len);

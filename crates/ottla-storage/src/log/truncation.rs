@@ -77,6 +77,8 @@ impl Log {
 
     fn cut(&mut self, end: Offset) {
         self.log_end = end;
+        // Also if the rest of the truncation fails: a log that takes no writes any more is read on.
+        self.high_watermark = self.high_watermark.min(end);
         self.durable = self.durable.min(end);
         self.cuts += 1;
         self.log_end_unverified = false;

@@ -62,6 +62,11 @@ impl MemFs {
         self.state().capacity_bytes = capacity_bytes;
     }
 
+    /// How many bytes of file contents there are.
+    pub fn used_bytes(&self) -> u64 {
+        self.state().tree.used_bytes()
+    }
+
     /// Adds a fault; several may be active, the first that matches an operation applies.
     pub fn inject(&self, fault: Fault) {
         self.state().faults.inject(fault);

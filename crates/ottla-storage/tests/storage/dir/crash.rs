@@ -202,3 +202,22 @@ fn of_two_replicas_the_one_with_more_goes_on() {
     assert_eq!(node.offsets("t", 0).map(|(start, _, end)| (start, end)), Some((0, 5)));
     assert_eq!(node.set_aside, [Path::new("/a/t-0.0000000000000000000000000000abcd-stray")]);
 }
+
+/// A power cut during a move took the first segment of the copy and left a later one, which was completed and put in the place of the
+/// whole log.
+#[test]
+fn of_a_copy_only_what_is_known_to_be_durable_counts_after_a_crash() {
+    for is_checkpointed in [false, true] {
+        let (fs, node, future) = about_to_promote();
+        if is_checkpointed {
+            let dir = node.dirs.place(&future).unwrap();
+            write_checkpoints(&node.dirs, &dir, &node, &[Checkpoint::RecoveryPoints]).unwrap();
+        }
+        drop(node);
+        let node = Node::start(&fs, &DIRS).unwrap();
+        let end = node.logs.lock().unwrap()[&future].log.log_end_offset();
+        // Its end is in the active segment, whose indexes nobody has synced.
+        assert_eq!(end.0 > 0, is_checkpointed, "{end}");
+        assert_eq!(node.offsets("t", 0).map(|(start, _, end)| (start, end)), Some((0, 3)));
+    }
+}

@@ -4,6 +4,7 @@ mod basics;
 mod cleaner;
 mod cleaner_kafka;
 mod crash;
+mod found;
 mod kafka;
 mod model;
 mod startup;

@@ -1,0 +1,116 @@
+//! A future log: the copy of a log in another directory, which takes its place when it has caught up
+//! (`ReplicaAlterLogDirsThread`, KIP-113).
+
+use std::io;
+
+use ottla_types::{LeaderEpoch, Offset};
+
+use super::{AppendError, EpochEnd, Log, LogError, LogSlice, ReadError, ReadRequest};
+
+/// What a future log is to take next of the one that it copies.
+#[derive(Debug)]
+pub struct Chunk {
+    slice: Option<LogSlice>,
+    /// Where the slice begins.
+    start: Offset,
+    /// Where the copied log ended.
+    end: Offset,
+    /// What the copied log knows of the future one's newest epoch, as a leader tells its follower.
+    agreed: Option<EpochEnd>,
+}
+
+impl Chunk {
+    /// The batches; none at the end.
+    ///
+    /// # Errors
+    /// As reading a file.
+    pub fn read(&self) -> io::Result<Option<Vec<u8>>> {
+        self.slice.as_ref().map(LogSlice::read).transpose()
+    }
+}
+
+impl Log {
+    /// What a future log that ends at `end`, with `epoch` its newest, lacks first of this one: at most `max_bytes`, but one batch.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn chunk_after(
+        &self,
+        end: Offset,
+        epoch: Option<LeaderEpoch>,
+        max_bytes: u32,
+    ) -> Result<Chunk, ReadError> {
+        let newest =
+            || EpochEnd { epoch: self.latest_epoch().unwrap_or(LeaderEpoch::NONE), end: self.log_end };
+        let agreed = epoch.map(|epoch| self.end_offset_for_epoch(epoch).unwrap_or_else(newest));
+        let offset = end.max(self.log_start).min(self.log_end);
+        let upper_bound = self.log_end;
+        let read = self.read(ReadRequest {
+            offset,
+            max_bytes,
+            min_one_batch: true,
+            upper_bound,
+            aborted_transactions: false,
+        })?;
+        Ok(Chunk { slice: read.slice, start: read.start.offset, end: self.log_end, agreed })
+    }
+
+    /// Takes a chunk, whose batches are `bytes`, into this future log. Returns how many bytes were written; `None` when the
+    /// chunk was at the end, so that nothing was lacking.
+    ///
+    /// # Errors
+    /// The disk; or the batches do not follow what is here.
+    pub fn take_chunk(
+        &mut self,
+        chunk: &Chunk,
+        bytes: Option<&[u8]>,
+        now_ms: i64,
+    ) -> Result<Option<usize>, AppendError> {
+        let end = self.log_end;
+        let common = self.common_end(chunk);
+        if end > common {
+            self.truncate_to(common, now_ms).map_err(AppendError::Log)?;
+            return Ok(Some(0));
+        }
+        let Some(bytes) = bytes else {
+            if end < chunk.end {
+                self.truncate_fully_and_start_at(chunk.end, None, now_ms).map_err(AppendError::Log)?;
+            }
+            return Ok(None);
+        };
+        // What lies below has gone from the current log in the meantime, or never was in this one.
+        if chunk.start > end && self.log_start == end {
+            self.truncate_fully_and_start_at(chunk.start, None, now_ms).map_err(AppendError::Log)?;
+        }
+        Ok(Some(self.append_as_follower(bytes, LeaderEpoch(i32::MAX), now_ms)?.written_bytes))
+    }
+
+    /// How far this log has the history of the copied one, as far as their epochs tell (KIP-101). A crash may take from the copied
+    /// log what this one keeps, and other records are there then.
+    fn common_end(&self, chunk: &Chunk) -> Offset {
+        let Some(agreed) = chunk.agreed else { return chunk.end };
+        let own = self.end_offset_for_epoch(agreed.epoch).map_or(self.log_end, |own| own.end);
+        own.min(agreed.end).min(chunk.end)
+    }
+
+    /// Makes the rest of a future log that has caught up what `current` is: its start, its epochs, all of it durable.
+    ///
+    /// # Errors
+    /// The disk.
+    pub fn take_over(&mut self, current: &Self, now_ms: i64) -> Result<(), LogError> {
+        if let Some(topic_id) = current.topic_id() {
+            // A crash may have taken it from a copy that was not durable yet.
+            self.assign_topic_id(topic_id)?;
+        }
+        for entry in current.epoch_entries() {
+            self.assign_epoch_start(entry.epoch, entry.start);
+        }
+        self.set_high_watermark(current.high_watermark());
+        match self.advance_log_start(current.log_start_offset().min(self.high_watermark())) {
+            Ok(_) | Err(ReadError::OffsetOutOfRange { .. }) => {}
+            Err(ReadError::Log(error)) => return Err(error),
+        }
+        self.flush(now_ms)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,170 @@
+//! What the simulation of a node's storage (`ottla-replica`) found in one log, each by itself.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ottla_storage::fs::{Fs, MemFs, OpenMode, read_file};
+use ottla_storage::log::{Log, LogConfig};
+use ottla_types::Offset;
+
+use super::support::*;
+
+fn config() -> LogConfig {
+    LogConfig {
+        segment_bytes: 600,
+        index_interval_bytes: 100,
+        transaction_verification: false,
+        ..LogConfig::default()
+    }
+}
+
+fn file(base: i64, extension: &str) -> PathBuf {
+    PathBuf::from(DIR).join(format!("{base:020}.{extension}"))
+}
+
+fn bytes(fs: &MemFs, base: i64, extension: &str) -> Vec<u8> {
+    read_file(fs, &file(base, extension), 1 << 20).unwrap()
+}
+
+/// A log of several flushed segments, the time of each record its offset's.
+fn segments(fs: &MemFs, epoch_of: impl Fn(i64) -> i32) -> Log {
+    let mut log = open(fs, config());
+    for at in 0..30 {
+        let mut batch = batch(&[NOW + at], None, ottla_record::Codec::NONE);
+        log.append_as_leader(&mut batch, client(epoch_of(at))).unwrap();
+    }
+    log.flush(NOW).unwrap();
+    assert!(log.segment_count() > 3);
+    log
+}
+
+/// A power cut may bring a removed segment back without its time index; it hid the times of later segments.
+#[test]
+fn the_lost_time_index_of_an_old_segment_is_rebuilt() {
+    for is_clean in [true, false] {
+        for is_there in [true, false] {
+            let fs = MemFs::new();
+            let mut log = segments(&fs, |_| 0);
+            if is_clean {
+                log.close(NOW).unwrap();
+            }
+            let first = log.segment_base_offsets().next().unwrap().0;
+            let (end, whole) = (log.log_end_offset(), bytes(&fs, first, "timeindex"));
+            drop(log);
+            fs.remove_file(&file(first, "timeindex")).unwrap();
+            if is_there {
+                // What was to be written in its place never came to the disk.
+                fs.open(&file(first, "timeindex"), OpenMode::CreateNew).unwrap();
+                if is_clean {
+                    continue;
+                }
+            }
+            let (log, _) = open_with(&fs, config(), opening(is_clean, end));
+            assert_eq!(bytes(&fs, first, "timeindex"), whole, "clean: {is_clean}, empty: {is_there}");
+            for at in 0..end.0 {
+                let found = log.find_timestamp(NOW + at).unwrap();
+                assert_eq!(found.map(|found| found.offset.0), Some(at));
+            }
+        }
+    }
+}
+
+#[test]
+fn reading_a_damaged_old_segment_again_keeps_the_epochs_of_later_ones() {
+    let fs = MemFs::new();
+    let log = segments(&fs, |at| i32::try_from(at / 4).unwrap());
+    let (end, epochs) = (log.log_end_offset(), log.epoch_entries().to_vec());
+    drop(log);
+    fs.remove_file(&file(0, "index")).unwrap();
+    let (log, _) = open_with(&fs, config(), opening(false, end));
+    assert_eq!(log.epoch_entries().to_vec(), epochs);
+}
+
+#[test]
+fn what_recovery_has_cut_does_not_come_back_behind_new_records() {
+    for seed in 0..64 {
+        let fs = MemFs::new();
+        let mut log = open(&fs, LogConfig { segment_bytes: 4000, ..config() });
+        append(&mut log, plain(1)).unwrap();
+        log.flush(NOW).unwrap();
+        drop(log);
+        // A good batch behind one that is torn.
+        let mut tail = plain(3);
+        ottla_record::patch::set_base_offset(&mut tail, Offset(1));
+        let whole = tail.len();
+        let mut next = plain(3);
+        ottla_record::patch::set_base_offset(&mut next, Offset(4));
+        tail[whole - 1] ^= 1;
+        tail.append(&mut next);
+        let log_file = fs.open(&file(0, "log"), OpenMode::Write).unwrap();
+        log_file.write_at(&tail, log_file.len().unwrap()).unwrap();
+        log_file.sync_data().unwrap();
+        drop(log_file);
+        let mut log = open(&fs, LogConfig { segment_bytes: 4000, ..config() });
+        assert_eq!(log.log_end_offset(), Offset(1));
+        // As long as the torn one, so that the good one would follow it.
+        append(&mut log, plain(3)).unwrap();
+        drop(log);
+        fs.crash(seed);
+        let log = open(&fs, LogConfig { segment_bytes: 4000, ..config() });
+        assert!(log.log_end_offset() <= Offset(4), "seed {seed}: {}", log.log_end_offset());
+    }
+}
+
+#[test]
+fn an_abort_that_never_came_to_the_log_is_not_told_of() {
+    let fs = MemFs::new();
+    let mut log = open(&fs, config());
+    let producer = Producer { id: 7, epoch: 0, sequence: 0, transactional: true };
+    append(&mut log, batch(&[NOW], Some(producer), ottla_record::Codec::NONE)).unwrap();
+    log.append_as_leader(&mut marker(7, 0, false, 0, NOW), coordinator(0)).unwrap();
+    log.close(NOW).unwrap();
+    let end = log.log_end_offset();
+    drop(log);
+    // The same once more, as of an abort at later offsets.
+    let entry = bytes(&fs, 0, "txnindex");
+    let mut later = entry.clone();
+    for at in [10, 18, 26] {
+        let offset = i64::from_be_bytes(later[at..at + 8].try_into().unwrap());
+        later[at..at + 8].copy_from_slice(&(offset + 2).to_be_bytes());
+    }
+    fs.open(&file(0, "txnindex"), OpenMode::Write).unwrap().write_at(&later, entry.len() as u64).unwrap();
+    let (log, _) = open_with(&fs, config(), opening(false, end));
+    assert_eq!(log.log_end_offset(), end);
+    drop(log);
+    assert_eq!(bytes(&fs, 0, "txnindex"), entry);
+}
+
+/// A power cut took from the log what its copy in another directory has, and other records came in their place.
+#[test]
+fn a_future_log_is_cut_to_what_the_current_one_has_of_its_epochs() {
+    let fs = MemFs::new();
+    let mut current = open(&fs, config());
+    append(&mut current, plain(3)).unwrap();
+    let place = PathBuf::from("/other/t-0.future");
+    let (mut future, _) =
+        Log::open(Arc::new(fs.clone()), &place, config(), opening(true, Offset(0))).unwrap();
+    let copy = |future: &mut Log, current: &Log| {
+        loop {
+            let chunk = current.chunk_after(future.log_end_offset(), future.latest_epoch(), 300).unwrap();
+            let bytes = chunk.read().unwrap();
+            if future.take_chunk(&chunk, bytes.as_deref(), NOW).unwrap().is_none() {
+                break;
+            }
+        }
+    };
+    for _ in 0..4 {
+        append(&mut current, plain(2)).unwrap();
+    }
+    copy(&mut future, &current);
+    assert_eq!(future.log_end_offset(), Offset(11));
+    current.truncate_to(Offset(5), NOW).unwrap();
+    for at in 0..10 {
+        let mut batch = batch(&[NOW + at], None, ottla_record::Codec::NONE);
+        current.append_as_leader(&mut batch, client(2)).unwrap();
+    }
+    copy(&mut future, &current);
+    assert_eq!(all_batches(&future), all_batches(&current));
+    future.take_over(&current, NOW).unwrap();
+    assert_eq!(future.epoch_entries().to_vec(), current.epoch_entries().to_vec());
+}
