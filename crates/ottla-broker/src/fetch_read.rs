@@ -9,6 +9,7 @@ use ottla_net::FileSource;
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::fetch_response::{AbortedTransaction, EpochEndOffset};
 use ottla_replica::{ReaderKey, Replica};
+use ottla_storage::dir::LogDir;
 use ottla_storage::fs::FsFile;
 use ottla_storage::log::{AbortedTxn, LogRead, ReadError, ReadPlaces, ReadRequest, ReadSearch};
 use ottla_types::{LeaderEpoch, Offset, Uuid};
@@ -59,15 +60,27 @@ impl From<Answer> for Looked {
 }
 
 /// A log file as the network layer sends it.
-struct LogFile(Arc<dyn FsFile>);
+struct LogFile {
+    file: Arc<dyn FsFile>,
+    /// Whose it is, and in which directory.
+    owner: Option<(Arc<Partition>, Arc<LogDir>)>,
+}
 
 impl FileSource for LogFile {
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.0.as_fd()
+        self.file.as_fd()
     }
 
+    /// Where what is not in memory is read from the disk. When that fails the connection ends, as the length is promised.
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.0.read_at(buf, offset)
+        self.file.read_at(buf, offset).inspect_err(|error| {
+            if let Some((partition, dir)) = &self.owner
+                && error.kind() != io::ErrorKind::Interrupted
+            {
+                partition.traffic.read_failed();
+                partition.note_failed_send(dir, error);
+            }
+        })
     }
 }
 
@@ -146,7 +159,12 @@ impl Answer {
     pub(crate) fn into_file(self) -> Option<FileRange> {
         let slice = self.read?.slice?;
         let len = u64::from(slice.len);
-        Some(FileRange { file: Arc::new(LogFile(slice.file)), offset: slice.position, len })
+        let owner = self.source.map(|partition| {
+            let dir = partition.dir();
+            (partition, dir)
+        });
+        let file = LogFile { file: slice.file, owner };
+        Some(FileRange { file: Arc::new(file), offset: slice.position, len })
     }
 }
 
@@ -315,6 +333,7 @@ impl<'a> Reader<'a> {
             Ok(read) => answer.read = Some(read),
             Err(error) => {
                 if let ReadError::Log(error) = &error {
+                    partition.traffic.read_failed();
                     partition.note_failed_read(error);
                 }
                 return Answer::failed(errors::of_read(&error)).into();

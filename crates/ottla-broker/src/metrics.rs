@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::ApiKey;
 
 /// Upper bounds of the latency buckets in microseconds; one more bucket takes what is slower.
@@ -68,6 +69,30 @@ pub(crate) struct Traffic {
     bytes_in: AtomicU64,
     records_in: AtomicU64,
     bytes_out: AtomicU64,
+    failed_produce: AtomicU64,
+    failed_fetch: AtomicU64,
+}
+
+/// What a partition moved for clients, at one moment; what several moved, added up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Moved {
+    pub(crate) bytes_in: u64,
+    pub(crate) records_in: u64,
+    pub(crate) bytes_out: u64,
+    /// Batches that could not be appended, for other reasons than those that a healthy cluster gives too.
+    pub(crate) failed_produce: u64,
+    /// Reads of the log that failed.
+    pub(crate) failed_fetch: u64,
+}
+
+impl Moved {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.bytes_in += other.bytes_in;
+        self.records_in += other.records_in;
+        self.bytes_out += other.bytes_out;
+        self.failed_produce += other.failed_produce;
+        self.failed_fetch += other.failed_fetch;
+    }
 }
 
 impl Traffic {
@@ -80,10 +105,40 @@ impl Traffic {
         self.bytes_out.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Bytes in, records in, bytes out.
-    pub(crate) fn read(&self) -> (u64, u64, u64) {
+    /// An append is refused with this error. What clients are told in the normal course of things (there is no such partition,
+    /// it is led elsewhere, a batch is too large or damaged, the disk is offline) is no failure: `ReplicaManager` does not count
+    /// it either.
+    pub(crate) fn append_refused(&self, error: ErrorCode) {
+        use ErrorCode as Code;
+        let is_expected = matches!(
+            error,
+            Code::UnknownTopicOrPartition
+                | Code::UnknownTopicId
+                | Code::NotLeaderOrFollower
+                | Code::MessageTooLarge
+                | Code::RecordListTooLarge
+                | Code::CorruptMessage
+                | Code::KafkaStorageError
+        );
+        if !is_expected {
+            self.failed_produce.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The log could not be read.
+    pub(crate) fn read_failed(&self) {
+        self.failed_fetch.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn read(&self) -> Moved {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        (read(&self.bytes_in), read(&self.records_in), read(&self.bytes_out))
+        Moved {
+            bytes_in: read(&self.bytes_in),
+            records_in: read(&self.records_in),
+            bytes_out: read(&self.bytes_out),
+            failed_produce: read(&self.failed_produce),
+            failed_fetch: read(&self.failed_fetch),
+        }
     }
 }
 
@@ -205,6 +260,24 @@ mod tests {
         assert_eq!((read.count, read.buckets[0], read.buckets[1]), (4, (0.0005, 2), (0.001, 1)));
         assert_eq!(read.buckets.last(), Some(&(f64::MAX, 1)));
         assert!((read.seconds - 60.001_002).abs() < 1e-9);
+    }
+
+    #[test]
+    fn appends_fail_that_no_healthy_cluster_refuses() {
+        let traffic = Traffic::default();
+        for error in [
+            ErrorCode::NotLeaderOrFollower,
+            ErrorCode::MessageTooLarge,
+            ErrorCode::KafkaStorageError,
+            ErrorCode::NotEnoughReplicas,
+            ErrorCode::InvalidRecord,
+        ] {
+            traffic.append_refused(error);
+        }
+        traffic.read_failed();
+        let mut moved = Moved { failed_fetch: 1, ..Moved::default() };
+        moved.add(traffic.read());
+        assert_eq!(moved, Moved { failed_produce: 2, failed_fetch: 2, ..Moved::default() });
     }
 
     #[test]

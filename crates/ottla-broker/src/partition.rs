@@ -1,6 +1,7 @@
 //! A partition of this broker: the replica under its lock, and the way to its flusher.
 
 use std::fmt;
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -205,6 +206,16 @@ impl Partition {
     /// (`LocalLog.maybeHandleIOException`).
     pub(crate) fn note_failed_read(&self, error: &LogError) {
         if error.is_of_disk() && self.dir().fail(error) {
+            error!(partition = %self.id, "reading failed: {error}");
+        }
+    }
+
+    /// The same, of records in `dir` on their way to a client.
+    pub(crate) fn note_failed_send(&self, dir: &LogDir, error: &io::Error) {
+        let source = error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error);
+        let path = dir.path().join(self.id.to_string());
+        let error = LogError::Io { action: "read", path, source };
+        if error.is_of_disk() && dir.fail(&error) {
             error!(partition = %self.id, "reading failed: {error}");
         }
     }

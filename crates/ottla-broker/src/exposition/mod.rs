@@ -17,7 +17,7 @@ use prometheus_client::metrics::MetricType;
 
 use crate::broker::Broker;
 use crate::dispatch;
-use crate::metrics::Latency;
+use crate::metrics::{Latency, Moved};
 
 /// Topics with series of their own, by name.
 const MAX_TOPICS: usize = 1000;
@@ -97,14 +97,6 @@ impl PartitionState {
     fn labels(&self) -> Labels<'_> {
         vec![("topic", self.topic.as_str()), ("partition", self.index.as_str())]
     }
-}
-
-/// What a topic moved.
-#[derive(Default)]
-struct Traffic {
-    bytes_in: u64,
-    bytes_out: u64,
-    messages_in: u64,
 }
 
 fn float(value: u64) -> f64 {
@@ -194,26 +186,26 @@ impl NodeMetrics {
     }
 
     fn encode_topics(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let mut topics: BTreeMap<String, Traffic> = BTreeMap::new();
+        let mut topics: BTreeMap<String, Moved> = BTreeMap::new();
         for partition in self.broker.partitions() {
-            let traffic = topics.entry(partition.id.topic.to_string()).or_default();
-            let (bytes_in, messages_in, bytes_out) = partition.traffic.read();
-            traffic.bytes_in += bytes_in;
-            traffic.messages_in += messages_in;
-            traffic.bytes_out += bytes_out;
+            topics.entry(partition.id.topic.to_string()).or_default().add(partition.traffic.read());
         }
         Family::new(encoder, "ottla_topics", "Topics with partitions here.")
             .gauges([(Vec::new(), float(topics.len() as u64))])?;
-        type Read = fn(&Traffic) -> u64;
-        let counters: [(&'static str, &'static str, Read); 3] = [
+        type Read = fn(&Moved) -> u64;
+        let counters: [(&'static str, &'static str, Read); 5] = [
             ("ottla_topic_bytes_in", "Bytes of batches appended for clients.", |t| t.bytes_in),
             ("ottla_topic_bytes_out", "Bytes of batches sent to clients.", |t| t.bytes_out),
-            ("ottla_topic_messages_in", "Records appended for clients.", |t| t.messages_in),
+            ("ottla_topic_messages_in", "Records appended for clients.", |t| t.records_in),
+            ("ottla_topic_failed_produce_requests", "Batches that could not be appended.", |t| {
+                t.failed_produce
+            }),
+            ("ottla_topic_failed_fetch_requests", "Reads of a log that failed.", |t| t.failed_fetch),
         ];
         for (name, help, read) in counters {
             let series = topics.iter().take(MAX_TOPICS);
             Family::new(encoder, name, help)
-                .counters(series.map(|(topic, traffic)| (vec![("topic", topic.as_str())], read(traffic))))?;
+                .counters(series.map(|(topic, moved)| (vec![("topic", topic.as_str())], read(moved))))?;
         }
         Ok(())
     }
@@ -275,6 +267,12 @@ impl NodeMetrics {
         let (groups, offsets) = self.broker.groups.committed(MAX_GROUP_OFFSETS);
         Family::new(encoder, "ottla_groups", "Groups whose coordinator is here.")
             .gauges([(Vec::new(), float(groups as u64))])?;
+        let states = self.broker.groups.states();
+        let by_state = states.iter().map(|((kind, state), count)| {
+            (vec![("type", kind.name()), ("state", *state)], float(*count as u64))
+        });
+        Family::new(encoder, "ottla_groups_in_state", "Groups whose coordinator is here, by type and state.")
+            .gauges(by_state)?;
         // Of a cut list nobody knows which groups are gone.
         let is_whole = offsets.len() < MAX_GROUP_OFFSETS;
         let known: BTreeSet<&str> = offsets.iter().map(|(group, ..)| &**group).collect();

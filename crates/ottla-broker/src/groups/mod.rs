@@ -7,12 +7,13 @@ mod cluster;
 mod commits;
 mod core;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ottla_config::BrokerConfig;
 use ottla_coordinator::group::{
-    ClusterView, Decision, GroupConfig, GroupResponse, GroupShard, MigrationPolicy, RequestContext,
-    resolve_regexes,
+    ClusterView, Decision, GroupConfig, GroupKind, GroupResponse, GroupShard, MigrationPolicy,
+    RequestContext, resolve_regexes,
 };
 use ottla_protocol::ErrorCode;
 use ottla_storage::log::VerificationGuard;
@@ -171,6 +172,19 @@ impl Groups {
     /// How many offsets groups have committed.
     pub(crate) fn commits(&self) -> &Commits {
         &self.commits
+    }
+
+    /// How many groups of each type are in each state.
+    pub(crate) fn states(&self) -> BTreeMap<(GroupKind, &'static str), usize> {
+        let known =
+            GroupKind::ALL.into_iter().flat_map(|kind| kind.states().iter().map(move |state| (kind, *state)));
+        let mut states: BTreeMap<_, usize> = known.map(|key| (key, 0)).collect();
+        for shard in self.shards.all() {
+            shard.look(|core| {
+                core.group_states().for_each(|key| *states.entry(key).or_default() += 1);
+            });
+        }
+        states
     }
 
     /// How many groups there are, and up to so many of their committed offsets.

@@ -15,7 +15,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_metadata::image::MetadataImage;
+use ottla_metadata::image::{MetadataImage, Partition as PartitionImage};
 use ottla_net::Outcome;
 use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::produce_request::PartitionProduceData;
@@ -354,6 +354,23 @@ impl TopicAppend<'_> {
             return Err(ErrorCode::InvalidTopicException.into());
         }
         let partition = self.broker.hosted_partition(topic_id, index)?;
+        let appended = self.append(&partition, metadata, records, guard);
+        match appended {
+            Ok((info, log_append_time)) => Ok((partition, info, log_append_time)),
+            Err(refusal) => {
+                partition.traffic.append_refused(refusal.code);
+                Err(refusal)
+            }
+        }
+    }
+
+    fn append(
+        &mut self,
+        partition: &Arc<Partition>,
+        metadata: &PartitionImage,
+        records: Range<usize>,
+        guard: Guard,
+    ) -> Result<(AppendInfo, Option<i64>), Refusal> {
         let settings = partition.settings();
         // More replicas than there are cannot be in sync (`Partition.effectiveMinIsr`).
         let wanted = usize::try_from(settings.min_insync_replicas).unwrap_or(0).min(metadata.replicas.len());
@@ -368,13 +385,13 @@ impl TopicAppend<'_> {
             .map_err(|error| Refusal::from(error).starting_at(start()))?;
         let log_append_time = checked.log_append_time();
         let info =
-            append(&partition, checked, bytes, guard, now_ms).map_err(|error| error.starting_at(start()))?;
+            append(partition, checked, bytes, guard, now_ms).map_err(|error| error.starting_at(start()))?;
         // A repeated batch is answered with the time it was stored with, whoever set that.
         let log_append_time = if info.duplicate { Some(info.max_timestamp) } else { log_append_time };
         self.broker.metrics.produced(info.written_bytes);
         let records = u64::try_from(info.last_offset.value() - info.first_offset.value() + 1).unwrap_or(0);
         partition.traffic.appended(info.written_bytes as u64, if info.duplicate { 0 } else { records });
-        Ok((partition, info, log_append_time))
+        Ok((info, log_append_time))
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a node tells about itself.
 
+use ottla_protocol::ErrorCode;
 use ottla_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use ottla_protocol::messages::offset_commit_request::{
     OffsetCommitRequestPartition, OffsetCommitRequestTopic,
@@ -23,6 +24,37 @@ fn value(text: &str, series: &str) -> Option<f64> {
         text.lines().find(|line| line.strip_prefix(series).is_some_and(|rest| rest.starts_with(' ')))?;
     line.rsplit(' ').next()?.parse().ok()
 }
+
+/// What the metrics say of a node that was asked for that.
+const EXPECTED: &[(&str, f64)] = &[
+    ("ottla_requests_total{api=\"Produce\"}", 2.0),
+    ("ottla_request_duration_seconds_count{api=\"Produce\"}", 2.0),
+    ("ottla_request_duration_seconds_count{api=\"Fetch\"}", 1.0),
+    ("ottla_request_errors_total{api=\"ListOffsets\",error=\"UNKNOWN_TOPIC_OR_PARTITION\"}", 1.0),
+    ("ottla_topic_messages_in_total{topic=\"watched\"}", 2.0),
+    ("ottla_partition_log_end_offset{topic=\"watched\",partition=\"0\"}", 2.0),
+    ("ottla_partition_high_watermark{topic=\"watched\",partition=\"0\"}", 2.0),
+    ("ottla_group_committed_offset{group=\"readers\",topic=\"watched\",partition=\"0\"}", 1.0),
+    ("ottla_group_lag{group=\"readers\",topic=\"watched\",partition=\"0\"}", 1.0),
+    ("ottla_connections_open{listener=\"PLAINTEXT\"}", 1.0),
+    ("ottla_groups", 1.0),
+    ("ottla_groups_in_state{type=\"classic\",state=\"Empty\"}", 1.0),
+    ("ottla_groups_in_state{type=\"classic\",state=\"Stable\"}", 0.0),
+    ("ottla_groups_in_state{type=\"consumer\",state=\"Reconciling\"}", 0.0),
+    ("ottla_topic_failed_produce_requests_total{topic=\"watched\"}", 0.0),
+    ("ottla_topic_failed_fetch_requests_total{topic=\"watched\"}", 0.0),
+    ("ottla_group_offsets_committed_total{group=\"readers\"}", 1.0),
+    ("ottla_offsets_committed_total", 1.0),
+    ("ottla_partitions_under_min_isr", 0.0),
+    ("ottla_partitions_under_replicated", 0.0),
+    ("ottla_cluster_partitions_offline", 0.0),
+    ("ottla_cluster_partitions_not_preferred", 0.0),
+    ("ottla_cluster_brokers_active", 1.0),
+    ("ottla_cluster_brokers_fenced", 0.0),
+    ("ottla_request_throttle_seconds_total{api=\"Produce\"}", 0.0),
+    ("ottla_log_cleaner_runs_total", 0.0),
+    ("ottla_log_cleaner_uncleanable_partitions", 0.0),
+];
 
 #[test]
 fn what_clients_do_can_be_read_from_the_metrics() {
@@ -49,32 +81,8 @@ fn what_clients_do_can_be_read_from_the_metrics() {
     let nobody = ListOffsetsRequest { replica_id: -1, topics: nobody(), ..Default::default() };
     client.ask(5, &nobody).expect("an answer");
     let text = scrape(&registry);
-    let expected = [
-        ("ottla_requests_total{api=\"Produce\"}", 2.0),
-        ("ottla_request_duration_seconds_count{api=\"Produce\"}", 2.0),
-        ("ottla_request_duration_seconds_count{api=\"Fetch\"}", 1.0),
-        ("ottla_request_errors_total{api=\"ListOffsets\",error=\"UNKNOWN_TOPIC_OR_PARTITION\"}", 1.0),
-        ("ottla_topic_messages_in_total{topic=\"watched\"}", 2.0),
-        ("ottla_partition_log_end_offset{topic=\"watched\",partition=\"0\"}", 2.0),
-        ("ottla_partition_high_watermark{topic=\"watched\",partition=\"0\"}", 2.0),
-        ("ottla_group_committed_offset{group=\"readers\",topic=\"watched\",partition=\"0\"}", 1.0),
-        ("ottla_group_lag{group=\"readers\",topic=\"watched\",partition=\"0\"}", 1.0),
-        ("ottla_connections_open{listener=\"PLAINTEXT\"}", 1.0),
-        ("ottla_groups", 1.0),
-        ("ottla_group_offsets_committed_total{group=\"readers\"}", 1.0),
-        ("ottla_offsets_committed_total", 1.0),
-        ("ottla_partitions_under_min_isr", 0.0),
-        ("ottla_partitions_under_replicated", 0.0),
-        ("ottla_cluster_partitions_offline", 0.0),
-        ("ottla_cluster_partitions_not_preferred", 0.0),
-        ("ottla_cluster_brokers_active", 1.0),
-        ("ottla_cluster_brokers_fenced", 0.0),
-        ("ottla_request_throttle_seconds_total{api=\"Produce\"}", 0.0),
-        ("ottla_log_cleaner_runs_total", 0.0),
-        ("ottla_log_cleaner_uncleanable_partitions", 0.0),
-    ];
-    for (series, wanted) in expected {
-        assert_eq!(value(&text, series), Some(wanted), "{series} in\n{text}");
+    for (series, wanted) in EXPECTED {
+        assert_eq!(value(&text, series), Some(*wanted), "{series} in\n{text}");
     }
     // All of them are led here, and have the one replica that they need.
     let led = value(&text, "ottla_partitions_led");
@@ -110,6 +118,8 @@ fn compaction_can_be_read_from_the_metrics() {
     let mut client = node.client();
     client.create("compacted", 1);
     assert_eq!(value(&scrape(&registry), "ottla_log_cleaner_last_run_timestamp_seconds"), None);
+    // Without a key nobody knows what it replaces.
+    assert_eq!(client.produce_in_vain("compacted", b"no key"), ErrorCode::InvalidRecord.code());
     // Each in a segment of its own; the last one stays active.
     for _ in 0..4 {
         client.produce_with_key("compacted", Some(b"k"), &[7; 700_000]);
@@ -123,6 +133,8 @@ fn compaction_can_be_read_from_the_metrics() {
     });
     let number = |series: &str| value(&text, series).unwrap_or_else(|| panic!("{series} in\n{text}"));
     assert!(number("ottla_log_cleaner_runs_total") >= 1.0, "{text}");
+    let failed = "ottla_topic_failed_produce_requests_total{topic=\"compacted\"}";
+    assert!((number(failed) - 1.0).abs() < 0.1, "{text}");
     let written = number("ottla_log_cleaner_bytes_written_total");
     assert!(written >= 700_000.0 && written < number("ottla_log_cleaner_bytes_read_total"), "{text}");
     assert!(number("ottla_log_cleaner_last_run_timestamp_seconds") > 1_700_000_000.0, "{text}");

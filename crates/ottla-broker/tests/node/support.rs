@@ -11,6 +11,7 @@ use ottla_protocol::header::{encode_request, read_response_header};
 use ottla_protocol::messages::create_topics_request::CreatableTopic;
 use ottla_protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use ottla_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use ottla_protocol::messages::produce_response::PartitionProduceResponse;
 use ottla_protocol::messages::{CreateTopicsRequest, IncrementalAlterConfigsRequest, ProduceRequest};
 use ottla_protocol::wire::{Reader, Request, decode_shared};
 use ottla_record::BatchBuilder;
@@ -155,6 +156,11 @@ impl Client {
         self.send_record(topic, [0], None, value);
     }
 
+    /// Sends a record that is refused; the error code.
+    pub(crate) fn produce_in_vain(&mut self, topic: &str, value: &[u8]) -> i16 {
+        self.answers_to_record(topic, [0], None, value)[0].error_code
+    }
+
     pub(crate) fn produce_with_key(&mut self, topic: &str, key: Option<&[u8]>, value: &[u8]) {
         self.send_record(topic, [0], key, value);
     }
@@ -176,6 +182,18 @@ impl Client {
         key: Option<&[u8]>,
         value: &[u8],
     ) {
+        for response in &self.answers_to_record(topic, partitions, key, value) {
+            assert_eq!(response.error_code, 0, "{response:?}");
+        }
+    }
+
+    fn answers_to_record(
+        &mut self,
+        topic: &str,
+        partitions: impl IntoIterator<Item = i32>,
+        key: Option<&[u8]>,
+        value: &[u8],
+    ) -> Vec<PartitionProduceResponse<'static>> {
         let mut batch = BatchBuilder::new();
         batch.append(1_700_000_000_000, key, Some(value), &[]).expect("a record");
         let records = batch.build().expect("a batch");
@@ -194,10 +212,8 @@ impl Client {
             }],
             ..ProduceRequest::default()
         };
-        let answer = self.ask(11, &request).expect("an answer");
-        for response in &answer.responses[0].partition_responses {
-            assert_eq!(response.error_code, 0, "{response:?}");
-        }
+        let mut answer = self.ask(11, &request).expect("an answer");
+        std::mem::take(&mut answer.responses[0].partition_responses)
     }
 
     /// Changes the broker's configuration.

@@ -6,6 +6,7 @@ use ottla_types::TopicName;
 
 use super::classic::ClassicState;
 use super::effect::GroupId;
+use super::foreign::GroupKind;
 use super::offsets::StoredOffset;
 use super::record::{GroupMetadata, GroupRecord};
 use super::shard::{Group, GroupShard};
@@ -36,6 +37,11 @@ impl GroupShard {
     /// How many groups there are, of all types.
     pub fn group_count(&self) -> usize {
         self.groups.len()
+    }
+
+    /// Type and state of each group.
+    pub fn group_states(&self) -> impl Iterator<Item = (GroupKind, &'static str)> {
+        self.groups.values().map(|group| (group.kind(), group.state_name()))
     }
 
     /// How many offsets are committed.

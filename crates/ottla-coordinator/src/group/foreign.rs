@@ -22,6 +22,19 @@ pub enum GroupKind {
 }
 
 impl GroupKind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Classic, Self::Consumer, Self::Share, Self::Streams];
+
+    /// The states that groups of this kind can be seen in (`GroupCoordinatorMetrics` counts those).
+    pub const fn states(self) -> &'static [&'static str] {
+        match self {
+            Self::Classic => &["PreparingRebalance", "CompletingRebalance", "Stable", "Dead", "Empty"],
+            Self::Consumer => &["Empty", "Assigning", "Reconciling", "Stable", "Dead"],
+            // Not served: one is seen only when Apache Kafka has left it behind.
+            Self::Share | Self::Streams => &[],
+        }
+    }
+
     /// The name in ListGroups.
     pub const fn name(self) -> &'static str {
         match self {
@@ -34,9 +47,7 @@ impl GroupKind {
 
     /// The kind with this name, in any case.
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::Classic, Self::Consumer, Self::Share, Self::Streams]
-            .into_iter()
-            .find(|kind| kind.name().eq_ignore_ascii_case(name))
+        Self::ALL.into_iter().find(|kind| kind.name().eq_ignore_ascii_case(name))
     }
 
     /// The kind of group that a record type above 2 belongs to.
