@@ -12,6 +12,7 @@ mod compaction;
 mod compare;
 mod configs;
 mod consumers;
+mod cordoned;
 mod dynamic;
 mod fetch;
 mod groups;
