@@ -16,6 +16,7 @@ use crate::client::Peer;
 pub(crate) const TOPIC: i8 = 2;
 const CLIENT_METRICS: i8 = 16;
 pub(crate) const SET: i8 = 0;
+const REQUEST_TIMED_OUT: i16 = 7;
 
 pub(crate) fn alter<'a>(
     kind: i8,
@@ -53,8 +54,15 @@ pub(crate) fn barrier(peer: &mut Peer) {
         // A value that was never set before, of as few keys as there are threads.
         let interval = &*(1000 + COUNT.fetch_add(1, Ordering::Relaxed)).to_string();
         let set = alter(CLIENT_METRICS, &name, &[("interval.ms", SET, Some(interval))]);
-        let answer = peer.ask(1, &set).expect("an answer");
-        assert_eq!(answer.responses[0].error_code, 0, "{answer:?}");
+        // A busy controller may have taken the change without answering in time.
+        loop {
+            let answer = peer.ask(1, &set).expect("an answer");
+            match answer.responses[0].error_code {
+                0 => break,
+                REQUEST_TIMED_OUT => {}
+                _ => panic!("{answer:?}"),
+            }
+        }
         let describe = describe(CLIENT_METRICS, &name, Some(&["interval.ms"]));
         peer.wait_for(4, &describe, |answer| {
             answer.results[0].configs.first().and_then(|config| config.value.as_deref()) == Some(interval)

@@ -32,6 +32,8 @@ const SETTINGS: &[(&str, &str)] = &[
     ("log.cleaner.backoff.ms", "200"),
     // The records are of one fixed day long ago.
     ("log.retention.ms", "-1"),
+    // A machine that is busy elsewhere for a while must not cost a broker its leaderships: each is a new leader epoch.
+    ("broker.session.timeout.ms", "600000"),
 ];
 
 /// Two ports that nobody listened on a moment ago.

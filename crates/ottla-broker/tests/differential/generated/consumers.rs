@@ -144,7 +144,7 @@ impl ConsumerOp {
 }
 
 impl World {
-    fn consumer_id(&self, member: u8) -> String {
+    pub(super) fn consumer_id(&self, member: u8) -> String {
         format!("{}-consumer-{member}", self.prefix)
     }
 
@@ -275,6 +275,7 @@ impl World {
         request.server_assignor = assignor.clone().map(Into::into);
         request.topic_partitions = Some(Vec::new());
         self.subscribe(&mut request, reads, *version);
+        self.ids.note_chosen(*group, *member);
         let answer = self.peer.call(*version, "joins", &request);
         self.told(*group, *member, &answer);
         if let Some(known) = self.consumers.get_mut(&(*group, *member))

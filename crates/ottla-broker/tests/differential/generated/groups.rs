@@ -258,6 +258,7 @@ impl World {
         match answer.error_code {
             0 | MEMBER_ID_REQUIRED => {
                 known.id = answer.member_id.to_string();
+                self.ids.note_drawn(group, &answer.member_id);
                 known.generation = answer.generation_id;
                 known.protocol = answer.protocol_name.as_ref().map(ToString::to_string);
                 known.leads = answer.error_code == 0 && answer.leader == answer.member_id;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
+use super::ids;
 use super::ops::{self, Op};
 use super::world::World;
 use crate::Servers;
@@ -15,6 +16,8 @@ use crate::compare;
 #[derive(Clone, Debug)]
 pub(super) struct Difference {
     pub(super) step: usize,
+    /// Whether random ids on which assignments hang have the same order on both servers; if not, they may be all there is to it.
+    pub(super) has_like_ids: bool,
     pub(super) text: String,
 }
 
@@ -70,7 +73,7 @@ fn play_in(ours: &mut World, theirs: &mut World, ops: &[Op], grace: Duration) ->
         };
         if !text.is_empty() {
             text.insert_str(0, &format!("{}\n", ops::line(op)));
-            return Some(Difference { step, text });
+            return Some(Difference { step, has_like_ids: ids::are_alike(ours, theirs), text });
         }
         compared = ours.peer.entries.len();
     }

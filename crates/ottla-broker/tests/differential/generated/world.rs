@@ -18,6 +18,7 @@ use ottla_types::Uuid;
 use super::consumers::Consumer;
 use super::draw::NOBODY;
 use super::groups::{Member, Waiting};
+use super::ids::DrawnIds;
 use super::ops::Op;
 use super::quotas::Part;
 use super::records::{Producer, Session};
@@ -37,6 +38,8 @@ pub(super) struct World {
     /// Groups of which something is written down. Kafka lists one of which nothing is, with members to come only, as soon
     /// as anything else is written beside it, so whether it is listed depends on other groups.
     pub(super) founded: BTreeSet<u8>,
+    /// Ids on which assignments hang.
+    pub(super) ids: DrawnIds,
     /// Members of the newer protocol, by group and number.
     pub(super) consumers: BTreeMap<(u8, u8), Consumer>,
     /// Whether there is a member that is late as soon as it has to give something up.
@@ -66,6 +69,7 @@ impl World {
             producers: BTreeMap::new(),
             members: BTreeMap::new(),
             founded: BTreeSet::new(),
+            ids: DrawnIds::default(),
             consumers: BTreeMap::new(),
             is_hasty: false,
             txns: BTreeMap::new(),
