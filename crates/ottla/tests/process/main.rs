@@ -3,4 +3,5 @@
 mod cli_usage;
 mod log_levels;
 mod memory;
+mod read_errors;
 mod server;
