@@ -391,8 +391,9 @@ fn prepare(
     register(&mut runtime, config, &cluster_id, &log_dirs)?;
     register_controller(&mut runtime, config)?;
     let (handle, inbox) = ControllerHandle::new();
-    let broker =
-        Broker::new(&cluster_id, Arc::clone(config), handle, Replicas::new(log_dirs), limits, log_levels);
+    let journal_bytes = u64::try_from(config.values().long("ottla.journal.bytes")).unwrap_or(0);
+    let replicas = Replicas::new(log_dirs, journal_bytes);
+    let broker = Broker::new(&cluster_id, Arc::clone(config), handle, replicas, limits, log_levels);
     let image = runtime.log().image().clone();
     broker.reload_config(&image);
     let threads = config.values().int("num.recovery.threads.per.data.dir");

@@ -156,11 +156,16 @@ impl Partition {
     /// The topic's configuration changed.
     pub(crate) fn update_settings(self: &Arc<Self>, settings: Arc<TopicSettings>) {
         let (log, durability) = (settings.log.clone(), settings.durability);
+        let is_compacted = log.cleanup_policy.compact;
         self.settings.store(settings);
         self.update(|replica| {
             replica.log_mut().update_config(log);
             ((), replica.set_durability(durability))
         });
+        if is_compacted {
+            // A compacted log cannot rely on the journal (`Log::may_journal`): what it has there has to be in place.
+            self.queue_flush();
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Replica<Waiter>>> {
@@ -185,18 +190,19 @@ impl Partition {
         self: &Arc<Self>,
         f: impl FnOnce(&mut Replica<Waiter>) -> (R, Vec<Waiter>),
     ) -> Option<R> {
-        let (result, released, needs_flush, failure) = {
+        let (result, released, needs_flush, is_small, failure) = {
             let mut guard = self.lock_present();
             let replica = guard.as_mut()?;
             let (result, released) = f(replica);
             let failure = replica.log().poisoned().filter(|_| self.dir().is_online()).map(str::to_owned);
-            (result, released, replica.needs_flush(), failure)
+            let needs_flush = replica.needs_flush();
+            (result, released, needs_flush, needs_flush && replica.may_journal(), failure)
         };
         if let Some(reason) = failure {
             self.dir().fail(&reason);
         }
-        if needs_flush {
-            self.queue_flush();
+        if needs_flush && self.flush_turn.request() {
+            self.place.load().flusher.enqueue(Arc::clone(self), is_small);
         }
         wake_all(released);
         Some(result)
@@ -234,16 +240,22 @@ impl Partition {
         current.into_iter().chain(future).collect()
     }
 
-    /// Has what was appended until now made durable by its flusher.
+    /// Has what was appended until now made durable in place by its flusher.
     pub(crate) fn queue_flush(self: &Arc<Self>) {
         if self.flush_turn.request() {
-            self.enqueue_flush();
+            self.place.load().flusher.enqueue(Arc::clone(self), false);
         }
     }
 
-    /// Hands the partition, whose turn was requested, to its flusher.
+    /// Hands the partition, whose turn was requested, to its flusher once more.
     pub(crate) fn enqueue_flush(self: &Arc<Self>) {
-        self.place.load().flusher.enqueue(Arc::clone(self));
+        let is_small = self.with_unless_away(|replica| replica.may_journal()).unwrap_or(false);
+        self.place.load().flusher.enqueue(Arc::clone(self), is_small);
+    }
+
+    /// Whether the replica was taken away for good.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Acquire)
     }
 
     /// For the flusher: how far its flush is.

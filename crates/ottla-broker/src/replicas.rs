@@ -31,11 +31,12 @@ pub(crate) struct Replicas {
 }
 
 impl Replicas {
-    pub(crate) fn new(dirs: LogDirs) -> Self {
+    /// `journal_bytes`: `ottla.journal.bytes`.
+    pub(crate) fn new(dirs: LogDirs, journal_bytes: u64) -> Self {
         let dirs = Arc::new(dirs);
         let mut flushers = BTreeMap::new();
         for (index, dir) in dirs.dirs().iter().enumerate() {
-            let flusher = Flusher::new(format!("flusher-{index}"), Arc::clone(dirs.fs()));
+            let flusher = Flusher::new(format!("flusher-{index}"), Arc::clone(dir), journal_bytes);
             flushers.insert(dir.path().to_owned(), flusher);
         }
         Self { dirs, flushers }

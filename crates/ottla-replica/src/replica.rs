@@ -1,6 +1,8 @@
 //! The state of one replica and the rules by which its high watermark moves.
 
-use ottla_storage::log::{AppendError, AppendInfo, FlushOutcome, FlushTicket, LeaderAppend, Log, LogError};
+use ottla_storage::log::{
+    AppendError, AppendInfo, FlushOutcome, FlushTicket, JournalTicket, LeaderAppend, Log, LogError,
+};
 use ottla_types::{LeaderEpoch, Offset};
 
 use crate::waiters::{ReaderKey, Waiters};
@@ -162,7 +164,7 @@ impl<W> Replica<W> {
     /// segment).
     pub fn needs_flush(&self) -> bool {
         match self.durability {
-            Durability::Sync => self.log.durable_offset() < self.log.log_end_offset(),
+            Durability::Sync => self.log.secured_offset() < self.log.log_end_offset(),
             Durability::PageCache => self.log.flush_due_by_append(),
         }
     }
@@ -179,6 +181,11 @@ impl<W> Replica<W> {
         }
         self.waiters.park_ack(required, waiter);
         None
+    }
+
+    /// Acknowledgements that are parked.
+    pub fn parked_acks(&self) -> usize {
+        self.waiters.acks()
     }
 
     /// Parks a reader until there is anything new to read.
@@ -219,6 +226,34 @@ impl<W> Replica<W> {
         }
     }
 
+    /// Whether a flusher may put what was appended into the journal instead of syncing it in place.
+    pub fn may_journal(&self) -> bool {
+        self.durability == Durability::Sync && self.log.may_journal()
+    }
+
+    /// As [`Replica::begin_flush`], for the journal; `None` when the log has to be synced in place.
+    ///
+    /// # Errors
+    /// The log's, with the released waiters.
+    pub fn begin_journal(&mut self) -> Result<Option<JournalTicket>, (LogError, Vec<W>)> {
+        if !self.may_journal() {
+            return Ok(None);
+        }
+        self.log.begin_journal().map_err(|error| (error, self.waiters.release_all()))
+    }
+
+    /// The journal has, durably, what a ticket says; moves the high watermark.
+    pub fn complete_journal(&mut self, ticket: &JournalTicket) -> Vec<W> {
+        self.log.complete_journal(ticket);
+        self.advance()
+    }
+
+    /// The directory failed: no more writes. Returns everyone who waited, to find the log offline.
+    pub fn fail(&mut self, reason: &str) -> Vec<W> {
+        self.log.poison(reason);
+        self.waiters.release_all()
+    }
+
     /// Moves the high watermark to where the policy allows and returns who was waiting for it. A leader that is the only
     /// replica has itself as its whole in-sync set.
     pub fn advance(&mut self) -> Vec<W> {
@@ -229,7 +264,7 @@ impl<W> Replica<W> {
             return Vec::new();
         }
         let own = match self.durability {
-            Durability::Sync => self.log.durable_offset(),
+            Durability::Sync => self.log.secured_offset(),
             // With `flush.messages` an append that asks for a flush counts after it, as Kafka makes it before it answers.
             Durability::PageCache if self.log.flush_messages_reached() => self.log.durable_offset(),
             Durability::PageCache => self.log.log_end_offset(),

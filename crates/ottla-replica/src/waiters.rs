@@ -49,6 +49,10 @@ impl<W> Waiters<W> {
         self.release(Offset::MAX)
     }
 
+    pub(crate) fn acks(&self) -> usize {
+        self.acks.len()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.acks.is_empty() && self.readers.is_empty()
     }

@@ -170,7 +170,8 @@ mod tests {
             };
             placed.log.append_as_leader(&mut batch.build().expect("a batch"), append).expect("appended");
         }
-        let place = Place { dir: placed.dir, flusher: Flusher::new("flusher".to_owned(), fs) };
+        let flusher = Flusher::new("flusher".to_owned(), Arc::clone(&placed.dir), 0);
+        let place = Place { dir: placed.dir, flusher };
         let replica = Replica::new(placed.log, settings.durability);
         Partition::new(id, Uuid::from_parts(1, 1), place, Arc::new(settings), replica)
     }

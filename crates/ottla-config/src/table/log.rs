@@ -53,6 +53,8 @@ area! { Broker "Log"
         "Directories of the logs, one per disk, separated by commas.";
     "log.durability.policy" [own]: String "sync", OneOf(&["sync", "page-cache"]), High, ClusterWide, Yes,
         "When a write with acks=all is answered: `sync` waits until the record is on disk on every in-sync replica, `page-cache` only until it is in their memory, as Kafka does.";
+    "ottla.journal.bytes" [own]: Long "67108864", AtLeast(0), Medium, ReadOnly, Yes,
+        "Size of the journal of each log directory, in which small writes to many partitions become durable with one sync. It is made when such writes come, and removed at the stop; 0 turns it off.";
     "log.flush.interval.messages": Long "9223372036854775807", AtLeast(1), High, ClusterWide, Yes,
         "Sync a log to disk once this many records have gathered since the last sync.";
     "log.flush.interval.ms": Long null, Any, High, ClusterWide, Yes,

@@ -47,3 +47,8 @@ fn a_clean_shutdown_marker_that_does_not_go_for_good_is_noticed() {
 fn pretending(operation: Operation, part: &'static str) -> Rules {
     Rules { pretended: Some((operation, part)), ..Rules::default() }
 }
+
+#[test]
+fn a_journal_that_forgets_what_is_not_in_place_is_caught() {
+    assert!(caught(Rules { is_retiring: false, ..Rules::default() }, 300) > 0);
+}

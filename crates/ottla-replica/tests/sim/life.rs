@@ -36,10 +36,14 @@ pub(crate) struct Tally {
     pub(crate) kills: u64,
     pub(crate) clean_stops: u64,
     pub(crate) disk_failures: u64,
+    /// Groups that went through the journal.
+    pub(crate) journaled: u64,
+    /// Logs that were made durable in place because the journal was full.
+    pub(crate) retired: u64,
 }
 
 impl Tally {
-    fn fields(&mut self) -> [&mut u64; 20] {
+    fn fields(&mut self) -> [&mut u64; 22] {
         [
             &mut self.appends,
             &mut self.acks,
@@ -61,6 +65,8 @@ impl Tally {
             &mut self.kills,
             &mut self.clean_stops,
             &mut self.disk_failures,
+            &mut self.journaled,
+            &mut self.retired,
         ]
     }
 
@@ -416,6 +422,30 @@ impl Life {
         Ok(())
     }
 
+    fn begin_journal(&mut self) -> Result<(), Stopped> {
+        let mut topics = self.world().topics();
+        topics.retain(|_| !self.dice.one_in(4));
+        self.world().begin_journal(&topics)?;
+        if self.dice.one_in(2) { self.end_journal() } else { Ok(()) }
+    }
+
+    fn end_journal(&mut self) -> Result<(), Stopped> {
+        let (released, result) = self.world().end_journal();
+        self.tally.journaled += u64::from(!released.is_empty());
+        self.released(released);
+        result?;
+        self.world().topics().into_iter().for_each(|topic| self.look(topic));
+        Ok(())
+    }
+
+    fn retire(&mut self) -> Result<(), Stopped> {
+        let released = self.world().retire()?;
+        self.tally.retired += 1;
+        self.released(released);
+        self.world().topics().into_iter().for_each(|topic| self.look(topic));
+        Ok(())
+    }
+
     /// One thing that a node does.
     fn step(&mut self) -> Result<(), Stopped> {
         self.now_ms += self.dice.between(1, 40);
@@ -433,8 +463,11 @@ impl Life {
             0..20 => self.produce_plain(topic),
             20..50 => self.produce(topic),
             50..55 => self.produce_wrong(topic),
-            55..67 => self.begin_flush(topic),
-            67..80 => self.end_flush(topic),
+            55..62 => self.begin_flush(topic),
+            62..67 => self.end_flush(topic),
+            67..73 => self.begin_journal(),
+            73..77 => self.end_journal(),
+            77..80 => self.retire(),
             80..84 => self.checkpoint(),
             84..88 => self.retain(),
             88..90 => self.delete_records(topic),
@@ -533,6 +566,7 @@ impl Life {
             return Err(Stopped::Idle);
         }
         let target = self.dice.between(from.0, end.0 - 1);
+        self.world().begin_cut(topic, Offset(target))?;
         let model = self.model(topic);
         model.uncut = Some(model.batches.clone());
         model.batches.retain(|batch| crate::model::last_offset(batch) < target);

@@ -11,6 +11,7 @@ mod canary;
 mod check;
 mod dice;
 mod dump;
+mod journal;
 mod life;
 mod load;
 mod model;

@@ -14,6 +14,8 @@ use ottla_storage::log::cleaner::{Cleaner, CleaningError, CleaningHost};
 use ottla_storage::log::{AppendError, CleanupPolicy, FlushTicket, Log, LogConfig, LogError, ReadError};
 use ottla_types::{LeaderEpoch, NodeId, Offset, TopicPartition, Uuid};
 
+use crate::journal::Journaling;
+
 /// `log.dirs`.
 pub(crate) const DIRS: [&str; 2] = ["/data", "/more"];
 pub(crate) const START_MS: i64 = 1_700_000_000_000;
@@ -28,11 +30,13 @@ pub(crate) struct Rules {
     pub(crate) durability: Durability,
     /// Which syncs do nothing and say that all is well, and of what paths.
     pub(crate) pretended: Option<(Operation, &'static str)>,
+    /// Whether logs are made durable in place before the journal forgets them.
+    pub(crate) is_retiring: bool,
 }
 
 impl Default for Rules {
     fn default() -> Self {
-        Self { durability: Durability::Sync, pretended: None }
+        Self { durability: Durability::Sync, pretended: None, is_retiring: true }
     }
 }
 
@@ -149,6 +153,7 @@ pub(crate) struct World {
     pub(crate) rules: Rules,
     /// Flushes that have begun.
     pub(crate) tickets: BTreeMap<Topic, FlushTicket>,
+    pub(crate) journaling: BTreeMap<PathBuf, Journaling>,
 }
 
 impl LogOwner for World {
@@ -211,6 +216,7 @@ impl World {
             now_ms,
             rules,
             tickets: BTreeMap::new(),
+            journaling: BTreeMap::new(),
         };
         world.load()?;
         for topic in Topic::EACH {
@@ -297,6 +303,7 @@ impl World {
     /// Drops what was in directories that have failed, as the broker does; `false` when nothing is left.
     pub(crate) fn drop_failed(&mut self) -> bool {
         for dir in self.dirs.dirs().to_vec().iter().filter(|dir| !dir.is_online()) {
+            self.journaling.remove(dir.path());
             for key in self.dirs.forget_logs_in(dir) {
                 let topic = Topic::of(&key);
                 if key.is_future {
@@ -343,7 +350,7 @@ impl World {
     }
 
     /// Takes the end of a flush, or its failure, as the flusher does.
-    fn settle(
+    pub(crate) fn settle(
         &self,
         topic: Topic,
         outcome: Result<Vec<Ack>, (LogError, Vec<Ack>)>,
@@ -432,7 +439,8 @@ impl World {
 
     /// Puts a future log that has caught up in the place of the current one.
     pub(crate) fn finish_move(&self, topic: Topic, unique: u128) -> Result<(), Stopped> {
-        if self.tickets.contains_key(&topic) {
+        let mut begun = self.journaling.values().flat_map(|journaling| &journaling.begun);
+        if self.tickets.contains_key(&topic) || begun.any(|(begun, _)| *begun == topic) {
             return Err(Stopped::Idle);
         }
         let mut moves = self.moves.lock().expect("no panic before");

@@ -8,6 +8,7 @@ use ottla_types::{Offset, TopicPartition, Uuid};
 
 use super::deletion::Doomed;
 use super::duties::CheckpointEntry;
+use super::journal::{JournalContents, remove_journal};
 use super::log_dir::{Checkpoint, LogDir};
 use super::log_dirs::{LogDirs, LogKey, Place, PlacedLog};
 use super::partition_dir::{
@@ -15,8 +16,8 @@ use super::partition_dir::{
 };
 use super::start::all_offline;
 use super::{CLEAN_SHUTDOWN_MARKER, DirOffline, StartError};
-use crate::fs::{FileInfo, exists};
-use crate::log::{LoadReport, Log, LogConfig, LogError, LogOpen};
+use crate::fs::{FileInfo, Fs, exists};
+use crate::log::{LoadEvent, LoadReport, Log, LogConfig, LogError, LogOpen, Replayed};
 
 /// The logs to open in one directory.
 #[derive(Debug)]
@@ -43,6 +44,7 @@ pub struct LoadJob {
     recovery_point: Offset,
     log_start: Offset,
     high_watermark: Offset,
+    journal: Arc<JournalContents>,
 }
 
 /// A [`LoadJob`] done, to be handed to [`LogDirs::admit`].
@@ -96,6 +98,14 @@ impl LogDirs {
         let was_clean = dir.attempt("look for the clean-shutdown marker", |fs| exists(fs, &marker))?;
         // From here on a crash is an unclean end, even while nothing is loaded yet (KAFKA-10471).
         dir.begin_loading(was_clean)?;
+        let journal = if was_clean {
+            // Another program may have come after the one that left it, and stopped in order.
+            dir.attempt("remove the journal", |fs| remove_journal(fs, dir.path()))?;
+            JournalContents::default()
+        } else {
+            dir.attempt("read the journal", |fs| JournalContents::read(fs, dir.path()))?
+        };
+        let journal = Arc::new(journal);
         let recovery_points = dir.read_checkpoint(Checkpoint::RecoveryPoints)?;
         let log_starts = dir.read_checkpoint(Checkpoint::LogStarts)?;
         let high_watermarks = dir.read_checkpoint(Checkpoint::HighWatermarks)?;
@@ -128,6 +138,7 @@ impl LogDirs {
                     recovery_point: at(&recovery_points),
                     log_start: at(&log_starts),
                     high_watermark: at(&high_watermarks),
+                    journal: Arc::clone(&journal),
                     key: LogKey { is_future: kind == PartitionDirKind::Future, partition },
                 }),
             }
@@ -148,8 +159,14 @@ impl LogDirs {
         unique: u128,
     ) -> Result<Admission, StartError> {
         let LoadOutcome { dir, path, key, result } = outcome;
+        let opened = dir.check_online().and_then(|()| result.map_err(|e| dir.failed(&e)));
+        // After a failure has taken the directory offline: nobody else must take the journal for used.
         dir.note_loaded();
-        let (log, report) = match dir.check_online().and_then(|()| result.map_err(|e| dir.failed(&e))) {
+        let is_done = || match dir.is_loaded() {
+            true => dir.attempt("remove the journal", |fs| remove_journal(fs, dir.path())),
+            false => Ok(()),
+        };
+        let (log, report) = match opened.and_then(|opened| is_done().map(|()| opened)) {
             Ok(opened) => opened,
             Err(offline) => return Ok(Admission::Failed(offline)),
         };
@@ -194,7 +211,7 @@ impl LoadJob {
     /// Opens the log; slow after an unclean end. `jitter_seed` as in [`LogOpen`]. Does nothing when its log directory has
     /// failed in the meantime.
     pub fn run(self, config: LogConfig, jitter_seed: u64, now_ms: i64) -> LoadOutcome {
-        let Self { dir, path, key, was_clean, recovery_point, log_start, high_watermark } = self;
+        let Self { dir, path, key, was_clean, recovery_point, log_start, high_watermark, journal } = self;
         let open = LogOpen {
             clean_shutdown: was_clean,
             recovery_point,
@@ -203,11 +220,14 @@ impl LoadJob {
             jitter_seed,
             now_ms,
         };
-        let result = if dir.is_online() {
-            Log::open(Arc::clone(dir.fs()), &path, config, open)
-        } else {
+        let fs = dir.fs();
+        let result = if !dir.is_online() {
             let source = std::io::Error::other("the log directory is offline");
             Err(LogError::Io { action: "open", path: path.clone(), source })
+        } else if key.is_future || !journal.knows(&path) {
+            Log::open(Arc::clone(fs), &path, config, open)
+        } else {
+            open_with_journal(fs, &path, &config, open, &journal)
         };
         let result = result.and_then(|(mut log, report)| {
             if key.is_future && !was_clean {
@@ -220,6 +240,35 @@ impl LoadJob {
         });
         LoadOutcome { dir, path, key, result }
     }
+}
+
+/// Opens a log and gives it back what only the journal has of it.
+fn open_with_journal(
+    fs: &Arc<dyn Fs>,
+    path: &Path,
+    config: &LogConfig,
+    open: LogOpen,
+    journal: &JournalContents,
+) -> Result<(Log, LoadReport), LogError> {
+    // The log may have been shortened below its start: what is in the journal must find its place before anybody notices.
+    let whole = LogOpen { log_start_offset: Offset::ZERO, ..open };
+    let (mut log, mut report) = Log::open(Arc::clone(fs), path, config.clone(), whole)?;
+    let pieces = journal.of(path, log.topic_id());
+    let Replayed { records, has_gap } = log.replay_journal(pieces, open.now_ms)?;
+    if records > 0 {
+        report.events.push(LoadEvent::Replayed { records, end: log.log_end_offset() });
+    }
+    if has_gap {
+        report.events.push(LoadEvent::JournalGap { end: log.log_end_offset() });
+    }
+    log.set_high_watermark(open.log_start_offset);
+    if log.advance_log_start(open.log_start_offset).is_err() {
+        drop(log);
+        let (log, more) = Log::open(Arc::clone(fs), path, config.clone(), open)?;
+        report.events.extend(more.events);
+        return Ok((log, report));
+    }
+    Ok((log, report))
 }
 
 impl LoadOutcome {

@@ -14,6 +14,7 @@ use super::checkpoint_file::{
     RECOVERY_POINT_CHECKPOINT,
 };
 use super::clean_shutdown::{remove_marker, write_marker};
+use super::journal::remove_journal;
 use super::stale_offsets::StaleOffsets;
 use crate::fs::{FileLock, Fs, Volume, remove_file_if_exists};
 
@@ -298,6 +299,7 @@ impl LogDir {
         let Loading { was_clean, left } = *self.loading();
         let deserved = was_clean || left == Some(0);
         if deserved {
+            self.attempt("remove the journal", |fs| remove_journal(fs, &self.path))?;
             self.attempt("write the clean-shutdown marker", |fs| write_marker(fs, &self.path, broker_epoch))?;
         }
         Ok(deserved)

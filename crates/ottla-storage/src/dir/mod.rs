@@ -28,6 +28,7 @@ mod deletion;
 mod duties;
 mod error;
 mod format;
+mod journal;
 mod load;
 mod log_dir;
 mod log_dirs;
@@ -50,6 +51,7 @@ pub use duties::{
 };
 pub use error::{CreateError, DirOffline, StartError};
 pub use format::{Format, FormatPlan};
+pub use journal::{Committed, JOURNAL_FILES, Journal, JournalContents, remove_journal};
 pub use load::{Admission, DirLoad, LoadJob, LoadOutcome};
 pub use log_dir::{Checkpoint, LOCK_FILE, LogDir, NamesHeld};
 pub use log_dirs::{LogDirs, LogKey, NewLog, PlacedLog};

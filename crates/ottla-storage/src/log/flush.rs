@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ottla_types::Offset;
 
+use super::journal::Covered;
 use super::{Log, LogError};
 use super::{epoch_cache, partition_metadata};
 use crate::fs::{Fs, FsFile, OpenMode, replace_file};
@@ -54,9 +55,11 @@ struct Done {
     cuts: u64,
     /// Base offset and change count of each synced segment, and whether its indexes were synced as well.
     segments: Vec<(Offset, u64, bool)>,
+    covered: Covered,
     epoch_changes: u64,
     dir_changes: u64,
     parent: bool,
+    metadata: bool,
     begun_ms: i64,
 }
 
@@ -113,6 +116,7 @@ impl Log {
     fn cut_ticket(&mut self, now_ms: i64) -> Result<Option<FlushTicket>, LogError> {
         let fs = self.fs.clone();
         let active = self.active().base;
+        let covered = Covered { base: active, size: self.active().size };
         let mut files = Vec::new();
         let mut segments = Vec::new();
         for segment in &self.segments {
@@ -129,7 +133,7 @@ impl Log {
             }
         }
         files.append(&mut self.unsynced_files);
-        if std::mem::take(&mut self.metadata_unsynced) {
+        if self.metadata_unsynced {
             let path = self.dir.join(partition_metadata::FILE_NAME);
             files.push(fs.open(&path, OpenMode::Write).map_err(LogError::io("open", &path))?);
         }
@@ -140,6 +144,7 @@ impl Log {
         let parent = self.dir.parent().filter(|_| self.parent_unsynced).map(PathBuf::from);
         if files.is_empty() && replace.is_none() && dir.is_none() && parent.is_none() {
             self.durable = self.log_end;
+            self.cover(covered);
             self.last_flush_ms = now_ms;
             return Ok(None);
         }
@@ -147,9 +152,11 @@ impl Log {
             up_to: self.log_end,
             cuts: self.cuts,
             segments,
+            covered,
             epoch_changes: self.epochs.changes(),
             dir_changes: self.dir_changes,
             parent: parent.is_some(),
+            metadata: self.metadata_unsynced,
             begun_ms: now_ms,
         };
         Ok(Some(FlushTicket {
@@ -180,6 +187,8 @@ impl Log {
         self.dir_synced = self.dir_synced.max(done.dir_changes);
         self.epochs_synced = self.epochs_synced.max(done.epoch_changes);
         self.parent_unsynced &= !done.parent;
+        // Only now: another flush may have ended in between, and must not have thought that this one had.
+        self.metadata_unsynced &= !done.metadata;
         self.last_flush_ms = self.last_flush_ms.max(done.begun_ms);
         // After a cut the same offsets may hold other records, and the same names other segments, of which the ticket knows nothing.
         if done.cuts != self.cuts {
@@ -194,6 +203,7 @@ impl Log {
             }
         }
         self.durable = self.durable.max(done.up_to);
+        self.cover(done.covered);
     }
 
     /// Flushes in one go, for callers without a flusher: shut-down, tests, the quorum's log.

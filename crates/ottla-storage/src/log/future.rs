@@ -73,8 +73,11 @@ impl Log {
             return Ok(Some(0));
         }
         let Some(bytes) = bytes else {
-            if end < chunk.end {
+            if end < chunk.end && self.log_start == end {
                 self.truncate_fully_and_start_at(chunk.end, None, now_ms).map_err(AppendError::Log)?;
+            } else if end < chunk.end {
+                // Compaction has removed the last records; the log ends after them all the same.
+                self.skip_to(chunk.end, now_ms).map_err(AppendError::Log)?;
             }
             return Ok(None);
         };
@@ -83,6 +86,15 @@ impl Log {
             self.truncate_fully_and_start_at(chunk.start, None, now_ms).map_err(AppendError::Log)?;
         }
         Ok(Some(self.append_as_follower(bytes, LeaderEpoch(i32::MAX), now_ms)?.written_bytes))
+    }
+
+    /// Ends the log at `end`, with a new segment there, though nothing lies before it.
+    fn skip_to(&mut self, end: Offset, now_ms: i64) -> Result<(), LogError> {
+        self.write(|log| {
+            log.roll_at(end, now_ms)?;
+            log.log_end = end;
+            Ok(())
+        })
     }
 
     /// How far this log has the history of the copied one, as far as their epochs tell (KIP-101). A crash may take from the copied

@@ -12,6 +12,7 @@ use ottla_types::{Offset, Uuid};
 
 use super::epoch_cache::{self, EpochCache};
 use super::files;
+use super::journal::Covered;
 use super::partition_metadata;
 use super::producer_state::ProducerState;
 use super::scan::{HeaderScan, ScanError};
@@ -42,6 +43,18 @@ pub struct LogOpen {
 /// Something that was repaired while opening, for the log file of the program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LoadEvent {
+    /// Records that the segments had lost came back from the journal.
+    Replayed {
+        /// Their number.
+        records: i64,
+        /// The log end now.
+        end: Offset,
+    },
+    /// The journal goes on at an offset above the log end: what it builds on is lost.
+    JournalGap {
+        /// The log end.
+        end: Offset,
+    },
     /// A segment was read and its indexes rebuilt.
     RecoveredSegment {
         /// Its base offset.
@@ -132,13 +145,18 @@ impl Log {
             log_end: open.log_start_offset,
             high_watermark: open.log_start_offset,
             durable: open.recovery_point,
+            journaled: Offset::ZERO,
+            covered: Covered { base: Offset(-1), size: 0 },
             last_flush_ms: open.now_ms,
             epochs: EpochCache::default(),
             epochs_synced: 0,
             epoch_file: Arc::default(),
             producers: ProducerState::default(),
             unsynced_files: Vec::new(),
-            metadata_unsynced: false,
+            // It may be in the page cache only, of a process that was killed before the first flush.
+            metadata_unsynced: !open.clean_shutdown
+                && listing.has_metadata
+                && open.recovery_point == Offset::ZERO,
             dir_changes: u64::from(created),
             dir_synced: 0,
             parent_unsynced: created,

@@ -13,6 +13,7 @@ mod error;
 mod files;
 mod flush;
 mod future;
+mod journal;
 mod load;
 mod lookup;
 mod offset_index;
@@ -43,6 +44,8 @@ pub use epoch_cache::{EpochEnd, EpochEntry};
 pub use error::{AppendError, LogError, ReadError};
 pub use flush::{FlushOutcome, FlushTicket};
 pub use future::Chunk;
+pub(crate) use journal::VOID;
+pub use journal::{JournalTicket, MAX_JOURNALED_BYTES, Replayed};
 pub use load::{LoadEvent, LoadReport, LogOpen};
 pub use lookup::FoundTimestamp;
 pub use producer_checks::AppendOrigin;
@@ -74,8 +77,11 @@ pub struct Log {
     log_start: Offset,
     log_end: Offset,
     high_watermark: Offset,
-    /// Everything below is on disk for good.
+    /// Everything below is on disk for good, in place.
     durable: Offset,
+    /// Everything below is in place or in the journal.
+    journaled: Offset,
+    covered: journal::Covered,
     last_flush_ms: i64,
     epochs: EpochCache,
     /// The epoch cache's change count that `leader-epoch-checkpoint` has.
@@ -167,8 +173,7 @@ impl Log {
         self.producers.first_undecided_offset()
     }
 
-    /// Everything below is durable: synced, with everything needed to find it. Acknowledgements that promise durability
-    /// wait for it.
+    /// Everything below is durable in place: synced, with everything needed to find it. See [`Log::secured_offset`].
     pub fn durable_offset(&self) -> Offset {
         self.durable
     }

@@ -2,12 +2,15 @@
 
 use ottla_types::Offset;
 
+use super::journal::Covered;
 use super::{Log, LogError};
 
 impl Log {
     /// Drops every batch that has a record at or above `target`; the log then ends after the last batch that is left,
     /// which is `target` unless that lies inside of a batch or a gap. Returns whether the log became shorter; then the recovery point may have moved down, and its
     /// checkpoint should be written at once.
+    ///
+    /// Where the directory has a journal, [`Log::begin_cut`] comes first.
     ///
     /// Unlike Kafka's, a cut is durable when this returns, which costs a few syncs: otherwise a crash could bring a part of the
     /// old end back, behind a hole or behind new records.
@@ -80,6 +83,8 @@ impl Log {
         // Also if the rest of the truncation fails: a log that takes no writes any more is read on.
         self.high_watermark = self.high_watermark.min(end);
         self.durable = self.durable.min(end);
+        self.journaled = self.journaled.min(end);
+        self.covered = Covered { base: Offset(-1), size: 0 };
         self.cuts += 1;
         self.log_end_unverified = false;
     }

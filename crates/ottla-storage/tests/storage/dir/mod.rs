@@ -2,6 +2,7 @@
 
 mod crash;
 mod files;
+mod journal;
 mod kafka;
 mod life;
 mod load;

@@ -207,6 +207,16 @@ fn describe(log: &Log, load: &LoadReport) -> Partition {
             LoadEvent::FinishedSwap { segments } => {
                 recovery.other.push(format!("an interrupted compaction is finished: {segments:?}"));
             }
+            LoadEvent::Replayed { records, end } => {
+                recovery
+                    .other
+                    .push(format!("{records} records come back from the journal, up to offset {end}"));
+            }
+            LoadEvent::JournalGap { end } => {
+                recovery.other.push(format!(
+                    "ends at {end}, before what the journal builds on: the disk lost what it had synced"
+                ));
+            }
             LoadEvent::RemovedFile { name } => {
                 recovery.other.push(format!("{name} belongs to nothing and is removed"));
             }

@@ -1,0 +1,54 @@
+//! How far the flush of one partition is.
+
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+
+/// Queued once at most, and with one thread at a time.
+#[derive(Debug, Default)]
+pub(crate) struct FlushTurn {
+    state: AtomicU8,
+    /// Acknowledgements that the last flush released.
+    released: AtomicUsize,
+}
+
+impl FlushTurn {
+    const IDLE: u8 = 0;
+    const QUEUED: u8 = 1;
+    const RUNNING: u8 = 2;
+    /// Running, and asked for again.
+    const AGAIN: u8 = 3;
+
+    /// Asks for a flush that sees everything done before. Whether the caller has to queue the partition.
+    pub(crate) fn request(&self) -> bool {
+        let next = |turn| match turn {
+            Self::IDLE => Some(Self::QUEUED),
+            Self::RUNNING => Some(Self::AGAIN),
+            _ => None,
+        };
+        self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, next) == Ok(Self::IDLE)
+    }
+
+    /// It was taken from the queue: requests from here on ask for another flush.
+    pub(super) fn begin(&self) {
+        self.state.store(Self::RUNNING, Ordering::Release);
+    }
+
+    /// It is to be queued once more before anything was flushed.
+    pub(super) fn put_back(&self) {
+        self.state.store(Self::QUEUED, Ordering::Release);
+    }
+
+    /// Whether it must be queued once more.
+    pub(super) fn end(&self) -> bool {
+        let next = |turn| Some(if turn == Self::AGAIN { Self::QUEUED } else { Self::IDLE });
+        self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, next) == Ok(Self::AGAIN)
+    }
+
+    /// How many acknowledgements to expect for the next flush: whoever got one sends again, mostly.
+    pub(super) fn expected(&self) -> usize {
+        self.released.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn note_released(&self, acks: usize) {
+        self.released.store(acks, Ordering::Relaxed);
+    }
+}

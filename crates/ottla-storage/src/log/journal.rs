@@ -1,0 +1,202 @@
+//! The end of a log in the journal of its directory: what to write there, and how it comes back after a power failure.
+
+use std::sync::Arc;
+
+use ottla_record::BatchHeader;
+use ottla_types::{LeaderEpoch, Offset, Uuid};
+
+use super::{AppendError, Log, LogError};
+use crate::fs::FsFile;
+
+/// Most bytes of one log that go through the journal at a time: they are written twice, so that more is cheaper in place.
+pub const MAX_JOURNALED_BYTES: u32 = 128 * 1024;
+
+/// First offset of a ticket that says that what was written before is void from its other offset on.
+pub(crate) const VOID: Offset = Offset(-1);
+
+/// The bytes at the end of a log that are in no safe place yet, to be written to a journal
+/// ([`Journal::commit`](crate::dir::Journal::commit)). Cut under the log's lock, carried out without it, handed back with
+/// [`Log::complete_journal`].
+#[derive(Debug)]
+#[must_use = "nothing is safe before the journal has it and the ticket is completed"]
+pub struct JournalTicket {
+    pub(crate) name: String,
+    pub(crate) topic_id: Uuid,
+    /// The records are those from here …
+    pub(crate) from: Offset,
+    /// … to here, exclusively.
+    pub(crate) to: Offset,
+    pub(crate) file: Arc<dyn FsFile>,
+    pub(crate) position: u64,
+    pub(crate) bytes: u32,
+    covered: Covered,
+    cuts: u64,
+}
+
+/// How much of which segment is safe: in place or in the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Covered {
+    pub(super) base: Offset,
+    pub(super) size: u32,
+}
+
+/// What the journal knew of a log's end, when it was opened after a power failure.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Replayed {
+    /// Records that the segments had lost.
+    pub records: i64,
+    /// Whether the journal continues a log end that is not there: something else was lost before.
+    pub has_gap: bool,
+}
+
+impl Log {
+    /// Everything below survives a power failure, in place or in the journal. What promises durability waits for it.
+    pub fn secured_offset(&self) -> Offset {
+        self.durable.max(self.journaled)
+    }
+
+    /// Whether what was appended is little enough for the journal, and nothing else than records of the active segment: new
+    /// files, epochs and rolled segments are made durable in place. So are compacted topics, which may have holes before their end: nobody
+    /// could tell later whether a record is missing or was compacted away.
+    pub fn may_journal(&self) -> bool {
+        let active = self.active();
+        let uncovered = active.size.saturating_sub(self.covered.size);
+        self.covered.base == active.base
+            && (1..=MAX_JOURNALED_BYTES).contains(&uncovered)
+            && self.poisoned.is_none()
+            && self.topic_id.is_some()
+            && self.config.flush_messages == i64::MAX
+            && !self.config.cleanup_policy.compact
+            && self.durable >= active.base
+            && self.unsynced_files.is_empty()
+            && !self.metadata_unsynced
+            && !self.parent_unsynced
+            && self.dir_changes == self.dir_synced
+            && self.epochs.changes() == self.epochs_synced
+    }
+
+    /// What to write to the journal so that the log is safe up to its present end; `None` when it cannot be made so there.
+    ///
+    /// # Errors
+    /// Opening a file that was closed; the log is poisoned then.
+    pub fn begin_journal(&mut self) -> Result<Option<JournalTicket>, LogError> {
+        if !self.may_journal() {
+            return Ok(None);
+        }
+        let secured = self.secured_offset();
+        let (from, to) = (secured, self.log_end);
+        let (position, end) = (self.covered.size, self.active().size);
+        self.ticket(from, to, position, end - position)
+    }
+
+    /// What to write to the journal before the log is cut at `target`: that what it has of this log from there on is void, or a power
+    /// failure could bring back what was cut. `None` for a log without topic id, of which it has nothing.
+    ///
+    /// # Errors
+    /// As [`Log::begin_journal`].
+    pub fn begin_cut(&mut self, target: Offset) -> Result<Option<JournalTicket>, LogError> {
+        self.ticket(VOID, target, 0, 0)
+    }
+
+    fn ticket(
+        &mut self,
+        from: Offset,
+        to: Offset,
+        position: u32,
+        bytes: u32,
+    ) -> Result<Option<JournalTicket>, LogError> {
+        let fs = self.fs.clone();
+        let file = self.active().log_file(fs.as_ref());
+        let file = self.poison_on_error(file)?;
+        let (active, name) = (self.active(), self.dir.file_name().and_then(|name| name.to_str()));
+        let (Some(topic_id), Some(name)) = (self.topic_id, name) else { return Ok(None) };
+        Ok(Some(JournalTicket {
+            name: name.to_owned(),
+            topic_id,
+            from,
+            to,
+            file,
+            position: u64::from(position),
+            bytes,
+            covered: Covered { base: active.base, size: active.size },
+            cuts: self.cuts,
+        }))
+    }
+
+    /// The journal has what the ticket says, durably.
+    pub fn complete_journal(&mut self, ticket: &JournalTicket) {
+        if ticket.cuts == self.cuts && self.poisoned.is_none() {
+            self.journaled = self.journaled.max(ticket.to);
+            self.cover(ticket.covered);
+        }
+    }
+
+    pub(super) fn cover(&mut self, covered: Covered) {
+        let is_more = covered.base > self.covered.base
+            || (covered.base == self.covered.base && covered.size > self.covered.size);
+        if is_more {
+            self.covered = covered;
+        }
+    }
+
+    /// Appends what the journal has and the log has not, and makes it durable in place. `pieces` are what [`JournalTicket`]s said,
+    /// oldest first: first offset, offset after the last, bytes. What the log has already is passed over, so that replaying twice
+    /// does no harm.
+    ///
+    /// # Errors
+    /// The disk; the log is poisoned then.
+    pub fn replay_journal<'a>(
+        &mut self,
+        pieces: impl IntoIterator<Item = (Offset, Offset, &'a [u8])>,
+        now_ms: i64,
+    ) -> Result<Replayed, LogError> {
+        let mut replayed = Replayed::default();
+        for (from, to, bytes) in pieces {
+            if to <= self.log_end {
+                continue;
+            }
+            if from > self.log_end {
+                replayed.has_gap = true;
+                break;
+            }
+            let missing = self.missing(up_to(bytes, to));
+            if missing.is_empty() {
+                continue;
+            }
+            let before = self.log_end;
+            match self.append_as_follower(missing, LeaderEpoch(i32::MAX), now_ms) {
+                Ok(_) => replayed.records += self.log_end - before,
+                Err(AppendError::Log(error)) => return Err(error),
+                // What a cut made meaningless while it was being written.
+                Err(_) => break,
+            }
+        }
+        // What the journal has may be in the page cache only, and then the journal goes.
+        self.flush(now_ms)?;
+        Ok(replayed)
+    }
+
+    /// The batches from the log end on, unless they are of an older leader than the log's last: then they were cut off since. A log
+    /// that is not compacted has no hole before its end: opening it ends it at the first.
+    fn missing<'a>(&self, mut bytes: &'a [u8]) -> &'a [u8] {
+        while let Ok(batch) = BatchHeader::parse(bytes) {
+            if batch.base_offset() >= self.log_end {
+                let is_stale = self.latest_epoch().is_some_and(|latest| batch.leader_epoch() < latest);
+                return if is_stale { &[] } else { bytes };
+            }
+            bytes = bytes.get(batch.size_in_bytes()..).unwrap_or_default();
+        }
+        &[]
+    }
+}
+
+/// The batches that end at or below `end`: the log was cut there since.
+fn up_to(bytes: &[u8], end: Offset) -> &[u8] {
+    let mut len = 0;
+    while let Ok(batch) = BatchHeader::parse(bytes.get(len..).unwrap_or_default())
+        && batch.next_offset() <= end
+    {
+        len += batch.size_in_bytes();
+    }
+    bytes.get(..len).unwrap_or(bytes)
+}
