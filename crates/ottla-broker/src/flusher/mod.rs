@@ -6,6 +6,8 @@
 //! partition there is never more than one under way. A failed sync takes the log offline for good: it is never tried again.
 
 mod journal;
+#[cfg(test)]
+mod tests;
 mod turn;
 
 use std::collections::VecDeque;
