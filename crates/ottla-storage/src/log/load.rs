@@ -136,6 +136,8 @@ impl Log {
     ) -> Result<(Self, LoadReport), LogError> {
         let mut report = LoadReport::default();
         let (listing, created) = list_and_tidy(fs.as_ref(), dir, &mut report)?;
+        // What a process did that was killed before its first flush may be in memory only.
+        let is_fresh = !open.clean_shutdown && open.recovery_point == Offset::ZERO;
         let mut log = Self {
             dir: Arc::from(dir),
             config,
@@ -153,13 +155,10 @@ impl Log {
             epoch_file: Arc::default(),
             producers: ProducerState::default(),
             unsynced_files: Vec::new(),
-            // It may be in the page cache only, of a process that was killed before the first flush.
-            metadata_unsynced: !open.clean_shutdown
-                && listing.has_metadata
-                && open.recovery_point == Offset::ZERO,
-            dir_changes: u64::from(created),
+            metadata_unsynced: is_fresh && listing.has_metadata,
+            dir_changes: u64::from(created || !open.clean_shutdown),
             dir_synced: 0,
-            parent_unsynced: created,
+            parent_unsynced: created || is_fresh,
             cuts: 0,
             trash: VecDeque::new(),
             poisoned: None,

@@ -168,3 +168,81 @@ fn a_future_log_is_cut_to_what_the_current_one_has_of_its_epochs() {
     future.take_over(&current, NOW).unwrap();
     assert_eq!(future.epoch_entries().to_vec(), current.epoch_entries().to_vec());
 }
+
+/// What compaction left of a log may end before the log does. A copy that had all of it was emptied to come to the same end.
+#[test]
+fn a_future_log_keeps_its_records_when_the_last_ones_were_compacted_away() {
+    let fs = MemFs::new();
+    let compacted = LogConfig { segment_bytes: 4000, ..config() };
+    let mut current = open(&fs, compacted.clone());
+    append(&mut current, plain(3)).unwrap();
+    current.flush(NOW).unwrap();
+    drop(current);
+    // As after a roll at offset 7 and a compaction that left nothing of 3 to 6.
+    for extension in ["log", "index", "timeindex"] {
+        fs.open(&file(7, extension), OpenMode::CreateNew).unwrap();
+    }
+    let compacted = LogConfig {
+        cleanup_policy: ottla_storage::log::CleanupPolicy { delete: false, compact: true },
+        ..compacted
+    };
+    let (current, _) = open_with(&fs, compacted.clone(), opening(true, Offset(7)));
+    assert_eq!(current.log_end_offset(), Offset(7));
+    let place = PathBuf::from("/other/t-0.future");
+    let (mut future, _) =
+        Log::open(Arc::new(fs.clone()), &place, compacted, opening(true, Offset(0))).unwrap();
+    loop {
+        let chunk = current.chunk_after(future.log_end_offset(), future.latest_epoch(), 300).unwrap();
+        let bytes = chunk.read().unwrap();
+        if future.take_chunk(&chunk, bytes.as_deref(), NOW).unwrap().is_none() {
+            break;
+        }
+    }
+    assert_eq!(future.log_end_offset(), Offset(7));
+    assert_eq!(all_batches(&future), all_batches(&current));
+    assert!(!all_batches(&future).is_empty());
+}
+
+/// The topic id was taken for durable as soon as any flush that was to sync it had begun.
+#[test]
+fn a_flush_that_is_never_carried_out_does_not_lose_the_topic_id() {
+    let fs = MemFs::new();
+    let topic_id = ottla_types::Uuid::from_parts(3, 4);
+    let new = |recovery_point| ottla_storage::log::LogOpen {
+        topic_id: Some(topic_id),
+        ..opening(false, recovery_point)
+    };
+    let (mut log, _) = open_with(&fs, config(), new(Offset(0)));
+    append(&mut log, plain(1)).unwrap();
+    drop(log.begin_flush(NOW).unwrap());
+    log.flush(NOW).unwrap();
+    drop(log);
+    fs.crash(1);
+    assert!(!bytes(&fs, 0, "log").is_empty());
+    let (log, _) = open_with(&fs, config(), opening(false, Offset(0)));
+    assert_eq!(log.topic_id(), Some(topic_id));
+}
+
+/// A process that is killed leaves the topic id, and all names, in memory; the next one must make them durable with its first flush.
+#[test]
+fn what_a_killed_process_made_is_made_durable_by_the_next() {
+    for seed in 0..16 {
+        let fs = MemFs::new();
+        fs.create_dir_all(std::path::Path::new(DIR).parent().unwrap()).unwrap();
+        fs.sync_dir(std::path::Path::new("/")).unwrap();
+        let topic_id = ottla_types::Uuid::from_parts(3, 4);
+        let (log, _) = open_with(
+            &fs,
+            config(),
+            ottla_storage::log::LogOpen { topic_id: Some(topic_id), ..opening(false, Offset(0)) },
+        );
+        drop(log);
+        let (mut log, _) = open_with(&fs, config(), opening(false, Offset(0)));
+        append(&mut log, plain(1)).unwrap();
+        log.flush(NOW).unwrap();
+        drop(log);
+        fs.crash(seed);
+        let (log, _) = open_with(&fs, config(), opening(false, Offset(0)));
+        assert_eq!((log.topic_id(), log.log_end_offset()), (Some(topic_id), Offset(1)), "seed {seed}");
+    }
+}
