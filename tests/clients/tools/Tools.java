@@ -6,7 +6,7 @@
 // $DIR, $LOG1, $LOG2 stand for the arguments. Commands:
 //     CLASS ARG…                      a tool of org.apache.kafka.tools, or ConfigCommand, with --bootstrap-server
 //     sorted CLASS ARG…               the same, lines sorted: their order is the server's freedom
-//     until TEXT CLASS ARG…           the same, again and again until it prints TEXT; only the last time counts
+//     until TEXT CLASS ARG…           the same, again and again until it prints TEXT (all of 'A && B'); only the last time counts
 //     write FILE TEXT                 a file below $DIR
 //     pause                           half a second
 //     produce TOPIC PARTITION COUNT   records
@@ -153,11 +153,16 @@ public class Tools {
                 do {
                     Thread.sleep(100);
                     said = tool(words.subList(2, words.size()));
-                } while (!said.contains(words.get(1)) && System.nanoTime() < deadline);
+                } while (!mentions(said, words.get(1)) && System.nanoTime() < deadline);
                 OUT.print(said);
             }
             default -> OUT.print(tool(words));
         }
+    }
+
+    /** Whether a text has all of 'A && B'. */
+    static boolean mentions(String said, String texts) {
+        return Arrays.stream(texts.split(" && ")).allMatch(said::contains);
     }
 
     /** What a tool prints, to both of its outputs, and how it ends if not well. */
