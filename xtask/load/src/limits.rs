@@ -13,6 +13,7 @@ use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
 use crate::acks::{Latencies, histogram, summary};
+use crate::echo;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -22,9 +23,12 @@ pub(crate) struct Args {
     /// Megabytes (10⁶ bytes) to receive and to send
     #[arg(long)]
     megabytes: u64,
-    /// Seconds of syncs
+    /// Seconds of syncs, and of echoes at each rate
     #[arg(long)]
     seconds: f64,
+    /// Rates of the echo, records a second
+    #[arg(long = "echo")]
+    echoes: Vec<f64>,
 }
 
 #[derive(Serialize)]
@@ -37,6 +41,8 @@ pub(crate) struct Outcome {
     syncs: Latencies,
     /// The same at a fixed pace.
     paced_syncs: Latencies,
+    /// Records written and answered, at each rate.
+    echoes: Vec<Latencies>,
 }
 
 /// What a gigabyte took the one thread.
@@ -64,7 +70,10 @@ pub(crate) fn run(args: &Args) -> Result<Outcome> {
     let syncs = sync(&file, args.seconds / 5.0, Duration::ZERO)?;
     let paced_syncs = sync(&file, args.seconds, PACE)?;
     fs::remove_file(&file)?;
-    Ok(Outcome { sink, source, syncs, paced_syncs })
+    let file = args.dir.join("echo");
+    let echoes =
+        args.echoes.iter().map(|rate| echo::run(&file, *rate, args.seconds)).collect::<Result<_>>()?;
+    Ok(Outcome { sink, source, syncs, paced_syncs, echoes })
 }
 
 /// What `work` takes on this thread.

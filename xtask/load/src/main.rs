@@ -2,6 +2,7 @@
 
 mod acks;
 mod client;
+mod echo;
 mod flood;
 mod groups;
 mod limits;

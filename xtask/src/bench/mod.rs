@@ -6,6 +6,7 @@
 
 mod clients;
 mod machine;
+mod probe;
 mod progress;
 mod report;
 mod rest;

@@ -7,6 +7,7 @@ use anyhow::{Result, ensure};
 
 use super::clients::java::Tools;
 use super::clients::librdkafka::{Created, Latencies, Load, Rate, Warmed};
+use super::probe::{Probe, Syncs};
 use super::progress::Progress;
 use super::rest::{self, Rest};
 use super::results::Outcome;
@@ -60,6 +61,13 @@ impl Trial<'_> {
         if self.kit.quick { quick } else { full }
     }
 
+    /// What `work` yields, and how long the disk took for syncs of its own meanwhile.
+    pub(super) fn probed<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<(T, Syncs)> {
+        let probe = Probe::start(self.scratch());
+        let done = work()?;
+        Ok((done, probe.stop()?))
+    }
+
     /// Says what is done now.
     pub(super) fn step(&self, text: &str) {
         self.progress.step(text);
@@ -95,7 +103,13 @@ impl Trial<'_> {
     }
 
     /// Notes one repetition of what sending at a fixed rate showed, of the generator and of the server.
-    pub(super) fn record_rate(&mut self, case: &str, sent: &Rate, server: &Server) -> Result<()> {
+    pub(super) fn record_rate(
+        &mut self,
+        case: &str,
+        sent: &Rate,
+        disk: &Syncs,
+        server: &Server,
+    ) -> Result<()> {
         self.record_latencies(case, &sent.latencies);
         self.record(case, "acknowledged, records/s", sent.rate);
         for (percentile, measure) in [(99.0, measure::LATE_P99), (100.0, measure::LATE_MAX)] {
@@ -105,6 +119,8 @@ impl Trial<'_> {
             }
         }
         self.record(case, "generator CPU, cores", sent.cores);
+        self.record(case, measure::DISK_P99, disk.percentile(99.0));
+        self.record(case, measure::DISK_MAX, disk.percentile(100.0));
         self.record(case, measure::RESIDENT, server.resident_mib()?);
         Ok(())
     }

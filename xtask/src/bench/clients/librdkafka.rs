@@ -80,6 +80,7 @@ pub(crate) struct Limits {
     pub(crate) source: Cost,
     pub(crate) syncs: Latencies,
     pub(crate) paced_syncs: Latencies,
+    pub(crate) echoes: Vec<Latencies>,
 }
 
 /// What a gigabyte took.

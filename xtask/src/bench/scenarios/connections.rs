@@ -40,11 +40,12 @@ fn connections(trial: &mut Trial<'_>) -> Result<()> {
             "rate --topic connections --size {RECORD_BYTES} --rate 4000 --clients {clients} --seconds {seconds} \
              --warm-up {warm_up}"
         );
-        let (sent, cpu_s): (Rate, f64) = server.metered(|| trial.kit.load.run(&server.bootstrap, &words))?;
+        let ((sent, cpu_s), disk): ((Rate, f64), _) =
+            trial.probed(|| server.metered(|| trial.kit.load.run(&server.bootstrap, &words)))?;
         sound(&sent)?;
         // Includes the making of the connections.
         trial.record(&case, measure::PRODUCE_CPU_RECORDS, cpu_s / sent.acked as f64 * 1e6);
-        trial.record_rate(&case, &sent, &server)?;
+        trial.record_rate(&case, &sent, &disk, &server)?;
     }
     server.stop()
 }

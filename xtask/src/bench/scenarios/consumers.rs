@@ -52,17 +52,19 @@ fn fanout(trial: &mut Trial<'_>) -> Result<()> {
         trial.step(&case);
         let records = (RATE * (seconds + warm_up)) as u64;
         let words = format!("read --topic {topic} --consumers {consumers} --records {records} --seconds 90");
-        let ((sent, read), cpu_s) = server.metered(|| {
-            let readers: Running<Read> = trial.kit.load.spawn(&server.bootstrap, &words)?;
-            let sent = at_rate(trial, &server, &topic, RATE, seconds)?.wait()?;
-            Ok((sent, readers.wait()?))
+        let (((sent, read), cpu_s), disk) = trial.probed(|| {
+            server.metered(|| {
+                let readers: Running<Read> = trial.kit.load.spawn(&server.bootstrap, &words)?;
+                let sent = at_rate(trial, &server, &topic, RATE, seconds)?.wait()?;
+                Ok((sent, readers.wait()?))
+            })
         })?;
         sound(&sent)?;
         let expected = records * consumers;
         ensure!(read.records >= expected, "{} of {expected} records were read", read.records);
         trial.record(&case, "delivered, MB/s", read.bytes as f64 / 1e6 / read.seconds);
         trial.record(&case, "broker CPU-s per GB delivered", cpu_s / (read.bytes as f64 / 1e9));
-        trial.record_rate(&case, &sent, &server)?;
+        trial.record_rate(&case, &sent, &disk, &server)?;
     }
     server.stop()
 }
@@ -79,12 +81,14 @@ fn cold(trial: &mut Trial<'_>) -> Result<()> {
     let case = "cold reader beside a producer";
     trial.step(case);
     let seconds = trial.sized(10.0, 3.0);
-    let ((sent, read), cpu_s) = server.metered(|| {
-        let producer: Running<Rate> = at_rate(trial, &server, "hot", 20_000.0, seconds)?;
-        std::thread::sleep(Duration::from_secs(1));
-        let words = format!("read --topic cold --records {records} --seconds 120");
-        let read: Read = trial.kit.load.run(&server.bootstrap, &words)?;
-        Ok((producer.wait()?, read))
+    let words = format!("read --topic cold --records {records} --seconds 120");
+    let (((sent, read), cpu_s), disk) = trial.probed(|| {
+        server.metered(|| {
+            let producer: Running<Rate> = at_rate(trial, &server, "hot", 20_000.0, seconds)?;
+            std::thread::sleep(Duration::from_secs(1));
+            let read: Read = trial.kit.load.run(&server.bootstrap, &words)?;
+            Ok((producer.wait()?, read))
+        })
     })?;
     sound(&sent)?;
     ensure!(read.records == records, "{} of {records} cold records were read", read.records);
@@ -92,6 +96,6 @@ fn cold(trial: &mut Trial<'_>) -> Result<()> {
     trial.record(case, "cold data read, MB/s", read.bytes as f64 / 1e6 / read.seconds);
     let moved_gb = (read.bytes + sent.acked * RECORD_BYTES) as f64 / 1e9;
     trial.record(case, "broker CPU-s per GB read and produced", cpu_s / moved_gb);
-    trial.record_rate(case, &sent, &server)?;
+    trial.record_rate(case, &sent, &disk, &server)?;
     server.stop()
 }

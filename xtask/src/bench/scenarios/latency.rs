@@ -18,8 +18,9 @@ pub(super) const LATENCY: Scenario = Scenario {
     title: "Latency of an acknowledged produce",
     about: "One librdkafka producer, 12 partitions, 1 KiB records at a fixed rate whether or not earlier ones are answered; `acks=all`, `linger.ms` \
             0, five requests under way, so that nothing lingers in the client and batches form while requests are answered. The rates come \
-            in this order, on one server; 70 % is of what this very system took after the others, for four seconds, from the same client with \
+            in this order, on one server; 70 % is of what this very system took after the others, for as long, from the same client with \
             the same settings. \"Generator late\" is how much later than intended a record came to librdkafka: it is in the latencies too. \
+            \"Disk beside it\" is a program of its own that appends 4 KiB to a file of its own every 10 ms and syncs them. \
             Client and server share the machine, so that much lateness says that the machine, not the server, is at its end.",
     minutes: 5.2,
     is_quick: true,
@@ -46,7 +47,8 @@ pub(crate) const CASES: &[&str] =
 /// As fast as it goes, with the settings of a fixed rate: less goes into a batch than in the scenario `saturation`.
 const AS_AT_A_RATE: &str = "flood --topic saturated --size 1024 --set linger.ms=0 --set max.in.flight=5";
 
-const RATES: &[f64] = &[5_000.0, 20_000.0, 50_000.0];
+/// The fixed ones of them.
+pub(crate) const RATES: &[f64] = &[5_000.0, 20_000.0, 50_000.0];
 
 fn latency(trial: &mut Trial<'_>) -> Result<()> {
     let mut server = trial.server()?;
@@ -61,10 +63,10 @@ fn latency(trial: &mut Trial<'_>) -> Result<()> {
         }
         one_rate(trial, &server, case, *rate, trial.sized(15.0, 4.0))?;
     }
-    // Last, and not for long: what a flood leaves behind is in no other case, and it fits into the memory that was touched before.
+    // Last: what a flood leaves behind is in no other case. For as long as the case, or it would only show what fits into memory.
     trial.settle()?;
     trial.step("saturation");
-    let words = format!("{AS_AT_A_RATE} --seconds {}", trial.sized(4.0, 2.0));
+    let words = format!("{AS_AT_A_RATE} --seconds {}", trial.sized(11.0, 4.0));
     let saturation = trial.kit.load.run::<Flood>(&server.bootstrap, &words)?.rate;
     one_rate(trial, &server, CASES[RATES.len()], saturation * 0.7, trial.sized(8.0, 3.0))?;
     server.stop()
@@ -73,9 +75,10 @@ fn latency(trial: &mut Trial<'_>) -> Result<()> {
 fn one_rate(trial: &mut Trial<'_>, server: &Server, case: &str, rate: f64, seconds: f64) -> Result<()> {
     trial.settle()?;
     trial.step(case);
-    let (sent, cpu_s) = server.metered(|| at_rate(trial, server, "latency", rate, seconds)?.wait())?;
+    let ((sent, cpu_s), disk) =
+        trial.probed(|| server.metered(|| at_rate(trial, server, "latency", rate, seconds)?.wait()))?;
     sound(&sent)?;
-    trial.record_rate(case, &sent, server)?;
+    trial.record_rate(case, &sent, &disk, server)?;
     trial.record(case, measure::PRODUCE_CPU_RECORDS, cpu_s / sent.acked as f64 * 1e6);
     Ok(())
 }
@@ -108,9 +111,9 @@ fn fairness(trial: &mut Trial<'_>) -> Result<()> {
     trial.settle()?;
     let seconds = trial.sized(15.0, 4.0);
     trial.step("alone");
-    let alone = at_rate(trial, &server, "latency", FAIR_RATE, seconds)?.wait()?;
+    let (alone, disk) = trial.probed(|| at_rate(trial, &server, "latency", FAIR_RATE, seconds)?.wait())?;
     sound(&alone)?;
-    trial.record_rate("alone", &alone, &server)?;
+    trial.record_rate("alone", &alone, &disk, &server)?;
     trial.settle()?;
     let cold_bytes = server.make_cold("cold")?;
     trial.step("beside others");
@@ -122,11 +125,11 @@ fn fairness(trial: &mut Trial<'_>) -> Result<()> {
     let reader: Running<Read> =
         trial.kit.load.spawn(&server.bootstrap, &format!("read --topic cold --seconds {others_s}"))?;
     std::thread::sleep(Duration::from_secs(1));
-    let beside = at_rate(trial, &server, "latency", FAIR_RATE, seconds)?.wait()?;
+    let (beside, disk) = trial.probed(|| at_rate(trial, &server, "latency", FAIR_RATE, seconds)?.wait())?;
     sound(&beside)?;
     let (other, reader) = (other.wait()?, reader.wait()?);
     let case = "beside others";
-    trial.record_rate(case, &beside, &server)?;
+    trial.record_rate(case, &beside, &disk, &server)?;
     trial.record(case, "the other producer, MB/s", other.rate * RECORD_BYTES as f64 / 1e6);
     trial.record(case, "cold data read, MB", reader.bytes as f64 / 1e6);
     trial.record(case, "cold data there was, MB", cold_bytes as f64 / 1e6);

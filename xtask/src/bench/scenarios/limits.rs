@@ -8,7 +8,7 @@ use anyhow::Result;
 use super::super::clients::librdkafka::Limits;
 use super::super::system::{Compared, System};
 use super::super::trial::Trial;
-use super::{Scenario, measure};
+use super::{Scenario, latency, measure};
 
 /// The limits.
 pub(super) const LIMITS: Scenario = Scenario {
@@ -17,8 +17,9 @@ pub(super) const LIMITS: Scenario = Scenario {
     about: "Without any server. Sink: one thread reads 64 KiB from a socket, takes their CRC-32C and appends them to a file (page \
             cache). Source: one thread sends a file from the page cache to a socket with `sendfile`, 1 MiB at a time. CPU \
             seconds are that thread's. Sync: how long `fdatasync` takes after each append of 64 KiB, one right after the other or one \
-            every 2.5 ms.",
-    minutes: 0.6,
+            every 2.5 ms. Echo: one thread sends 1 KiB records at a fixed rate, another appends each to a file (page cache) and answers it; \
+            latency from the intended time, as in the scenario `latency`: no server can do less, so what is left is the machine's.",
+    minutes: 1.4,
     is_quick: true,
     compared: Compared::Machine,
     run: limits,
@@ -34,6 +35,11 @@ pub(crate) const SOURCE: &str = "file → socket, sendfile";
 pub(crate) const SYNC: &str = "fdatasync of 64 KiB every 2.5 ms";
 const SYNC_FLAT_OUT: &str = "fdatasync of 64 KiB, one after the other";
 
+/// The bare round trip at a rate of the scenario `latency`.
+pub(crate) fn echo(case: &str) -> String {
+    format!("echo, {case}")
+}
+
 fn limits(trial: &mut Trial<'_>) -> Result<()> {
     let dir = trial.scratch().to_owned();
     if dir.exists() {
@@ -41,9 +47,10 @@ fn limits(trial: &mut Trial<'_>) -> Result<()> {
     }
     fs::create_dir_all(&dir)?;
     trial.settle()?;
-    trial.step("sink, source, syncs");
+    trial.step("sink, source, syncs, echoes");
     let (megabytes, seconds) = trial.sized((2_000, 15), (500, 5));
-    let words = format!("limits --dir {} --megabytes {megabytes} --seconds {seconds}", dir.display());
+    let echoes: String = latency::RATES.iter().map(|rate| format!(" --echo {rate}")).collect();
+    let words = format!("limits --dir {} --megabytes {megabytes} --seconds {seconds}{echoes}", dir.display());
     let limits: Limits = trial.kit.load.run_alone(&words)?;
     trial.record(SINK, measure::PRODUCE_CPU, limits.sink.cpu_s_per_gb);
     trial.record(SINK, measure::PRODUCED, limits.sink.mb_per_s);
@@ -51,6 +58,9 @@ fn limits(trial: &mut Trial<'_>) -> Result<()> {
     trial.record(SOURCE, measure::CONSUMED, limits.source.mb_per_s);
     trial.record_latencies(SYNC_FLAT_OUT, &limits.syncs);
     trial.record_latencies(SYNC, &limits.paced_syncs);
+    for (case, echoed) in latency::CASES.iter().zip(&limits.echoes) {
+        trial.record_latencies(&echo(case), echoed);
+    }
     fs::remove_dir_all(&dir)?;
     Ok(())
 }

@@ -53,6 +53,8 @@ pub(super) mod measure {
     pub(crate) const READY: &str = "ready, ms";
     pub(crate) const LATE_P99: &str = "generator late p99, ms";
     pub(crate) const LATE_MAX: &str = "generator late max, ms";
+    pub(crate) const DISK_P99: &str = "disk beside it, fdatasync p99, ms";
+    pub(crate) const DISK_MAX: &str = "disk beside it, fdatasync max, ms";
     pub(crate) const RESIDENT: &str = "resident, MiB";
     pub(crate) const PRODUCE_CPU: &str = "broker CPU-s per GB produced";
     pub(crate) const PRODUCE_CPU_RECORDS: &str = "broker CPU-s per million records produced";
