@@ -55,18 +55,18 @@ fn latency(trial: &mut Trial<'_>) -> Result<()> {
     trial.topic(&server, "saturated", 12)?;
     trial.topic(&server, "latency", 12)?;
     trial.step("warm-up");
-    sound(&at_rate(trial, &server, "latency", 20_000.0, trial.sized(8.0, 3.0))?.wait()?)?;
+    sound(&at_rate(trial, &server, "latency", 20_000.0, trial.sized(8.0, 2.0))?.wait()?)?;
     for (case, rate) in CASES.iter().zip(RATES) {
         // A quick run has the ends.
         if trial.kit.quick && *rate == RATES[1] {
             continue;
         }
-        one_rate(trial, &server, case, *rate, trial.sized(15.0, 4.0))?;
+        one_rate(trial, &server, case, *rate, trial.sized(15.0, 3.0))?;
     }
     // Last: what a flood leaves behind is in no other case. For as long as the case, or it would only show what fits into memory.
     trial.settle()?;
     trial.step("saturation");
-    let words = format!("{AS_AT_A_RATE} --seconds {}", trial.sized(11.0, 4.0));
+    let words = format!("{AS_AT_A_RATE} --seconds {}", trial.sized(11.0, 3.0));
     let saturation = trial.kit.load.run::<Flood>(&server.bootstrap, &words)?.rate;
     one_rate(trial, &server, CASES[RATES.len()], saturation * 0.7, trial.sized(8.0, 3.0))?;
     server.stop()

@@ -48,7 +48,7 @@ fn limits(trial: &mut Trial<'_>) -> Result<()> {
     fs::create_dir_all(&dir)?;
     trial.settle()?;
     trial.step("sink, source, syncs, echoes");
-    let (megabytes, seconds) = trial.sized((2_000, 15), (500, 5));
+    let (megabytes, seconds) = trial.sized((2_000, 15), (500, 3));
     let echoes: String = latency::RATES.iter().map(|rate| format!(" --echo {rate}")).collect();
     let words = format!("limits --dir {} --megabytes {megabytes} --seconds {seconds}{echoes}", dir.display());
     let limits: Limits = trial.kit.load.run_alone(&words)?;

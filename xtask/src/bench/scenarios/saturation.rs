@@ -48,7 +48,7 @@ fn saturation(trial: &mut Trial<'_>) -> Result<()> {
         trial.topic(&server, &topic, *partitions)?;
         trial.settle()?;
         trial.step(&case);
-        let (sent, cpu_s) = server.metered(|| flood(trial, &server, &topic, trial.sized(8.0, 4.0)))?;
+        let (sent, cpu_s) = server.metered(|| flood(trial, &server, &topic, trial.sized(8.0, 3.0)))?;
         trial.record(&case, measure::PRODUCED, sent.rate * RECORD_BYTES as f64 / 1e6);
         trial.record(&case, measure::PRODUCE_CPU, cpu_s / gigabytes(sent.acked, RECORD_BYTES));
         trial.record(&case, measure::RESIDENT, server.resident_mib()?);
