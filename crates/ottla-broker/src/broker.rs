@@ -16,6 +16,7 @@ use crate::auto_topics::AutoTopics;
 use crate::cleaner::LogCleaner;
 use crate::connections;
 use crate::controller::ControllerHandle;
+use crate::deleter::Deleters;
 use crate::fetch_session::FetchSessions;
 use crate::groups::Groups;
 use crate::log_levels::LogLevels;
@@ -52,6 +53,8 @@ pub(crate) struct Broker {
     pub(crate) replicas: Replicas,
     /// Moves between log directories.
     pub(crate) moves: Moves,
+    /// The removal of files.
+    pub(crate) deleters: Deleters,
     /// Compaction.
     pub(crate) cleaner: LogCleaner,
     pub(crate) controller: ControllerHandle,
@@ -96,6 +99,7 @@ impl Broker {
             partitions: RwLock::default(),
             replicas,
             moves: Moves::new(values),
+            deleters: Deleters::default(),
             cleaner: LogCleaner::new(values),
             controller,
             groups: Groups::new(&config),

@@ -1,9 +1,9 @@
-//! What a broker does from time to time: checkpoints, retention, removing files, closing idle ones, expiring producers.
+//! What a broker does from time to time: checkpoints, retention, closing idle files, expiring producers.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use ottla_storage::dir::{Checkpoint, apply_retention, close_idle_files, flush_due, remove_old_files};
+use ottla_storage::dir::{Checkpoint, apply_retention, close_idle_files, flush_due};
 use tokio::task::JoinHandle;
 use tracing::info;
 
@@ -54,7 +54,7 @@ pub(crate) fn start(broker: &Arc<Broker>) -> Vec<JoinHandle<()>> {
             b.replicas
                 .each_dir(b, |dirs, dir, owner| flush_due(dirs, dir, owner, clock::now_ms()).map(|_| ()));
         }),
-        every(broker, short, short, remove),
+        every(broker, short, short, tidy),
         every(broker, producers, producers, |b| {
             for partition in b.partitions() {
                 partition.with(|replica| replica.log_mut().expire_producers(clock::now_ms()));
@@ -73,16 +73,13 @@ fn apply(broker: &Broker) {
     });
 }
 
-fn remove(broker: &Broker) {
+fn tidy(broker: &Broker) {
     let now_ms = clock::now_ms();
     broker.telemetry.expire();
     for partition in broker.partitions() {
         partition.settle_if_idle();
     }
-    broker.replicas.each_dir(broker, |dirs, dir, owner| {
-        remove_old_files(dirs, dir, owner, now_ms)?;
-        close_idle_files(dirs, dir, owner, now_ms, IDLE_MS).map(|_| ())
-    });
-    let delay_ms = broker.config().values().long("log.segment.delete.delay.ms");
-    broker.replicas.dirs().remove_deleted(now_ms, delay_ms);
+    broker
+        .replicas
+        .each_dir(broker, |dirs, dir, owner| close_idle_files(dirs, dir, owner, now_ms, IDLE_MS).map(|_| ()));
 }

@@ -15,6 +15,7 @@ mod connections;
 mod controller;
 mod coordinators;
 mod cordoned_dirs;
+mod deleter;
 mod dir_failures;
 mod dispatch;
 mod duties;

@@ -219,6 +219,7 @@ impl Node {
         tasks.push(dir_failures::watch(&broker, move || failure_of_dirs.tell()));
         broker.cleaner.start(&broker);
         broker.moves.start(&broker);
+        broker.deleters.start(&broker);
         let stats = listeners
             .iter()
             .zip(&described)

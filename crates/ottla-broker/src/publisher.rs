@@ -33,10 +33,8 @@ pub(crate) fn publish(broker: &Arc<Broker>, delta: &MetadataDelta) {
         }
     }
     broker.set_image(image.clone());
-    for partition in &local.deleted {
-        delete(broker, partition);
-    }
     if !local.deleted.is_empty() {
+        delete_all(broker, &local.deleted);
         let which = [Checkpoint::RecoveryPoints, Checkpoint::LogStarts, Checkpoint::HighWatermarks];
         broker.replicas.checkpoint(broker, &which);
     }
@@ -242,15 +240,19 @@ fn lead(broker: &Arc<Broker>, local: &LocalPartition) {
     }
 }
 
-fn delete(broker: &Broker, local: &LocalPartition) {
-    let Some(partition) = broker.remove_partition(local.topic_id, local.index) else { return };
-    match local.topic.as_str() {
-        CONSUMER_OFFSETS => broker.groups.resign(local.index),
-        TRANSACTION_STATE => broker.transactions.resign(local.index),
-        _ => {}
+fn delete_all(broker: &Broker, deleted: &[LocalPartition]) {
+    let mut partitions = Vec::with_capacity(deleted.len());
+    for local in deleted {
+        let Some(partition) = broker.remove_partition(local.topic_id, local.index) else { continue };
+        match local.topic.as_str() {
+            CONSUMER_OFFSETS => broker.groups.resign(local.index),
+            TRANSACTION_STATE => broker.transactions.resign(local.index),
+            _ => {}
+        }
+        info!(partition = %partition.id, "deleting the replica");
+        partitions.push(partition);
     }
-    info!(partition = %partition.id, "deleting the replica");
-    broker.replicas.delete(&partition);
+    broker.replicas.delete_all(&partitions);
 }
 
 fn update_settings(broker: &Arc<Broker>, image: &MetadataImage, is_affected: impl Fn(&str) -> bool) {

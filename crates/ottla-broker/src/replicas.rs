@@ -186,11 +186,11 @@ impl Replicas {
         }
     }
 
-    /// Takes a partition's log out of service; its files go after `file.delete.delay.ms`.
-    pub(crate) fn delete(&self, partition: &Partition) {
-        let Some(placed) = take(partition) else { return };
-        if let Err(offline) = self.dirs.delete(placed, random::u128(), clock::now_ms()) {
-            error!(partition = %partition.id, "cannot delete the log: {offline}");
+    /// Takes the logs of partitions out of service; their files go after `file.delete.delay.ms`.
+    pub(crate) fn delete_all(&self, partitions: &[Arc<Partition>]) {
+        let logs = partitions.iter().filter_map(|partition| take(partition)).collect();
+        for offline in self.dirs.delete_all(logs, random::u128, clock::now_ms()) {
+            error!("cannot delete logs: {offline}");
         }
     }
 
@@ -210,14 +210,25 @@ impl Replicas {
         duty: impl Fn(&LogDirs, &Arc<LogDir>, &dyn LogOwner) -> Result<(), DirOffline>,
     ) {
         for dir in self.dirs.online() {
-            if let Err(offline) = duty(&self.dirs, dir, &Owner(broker)) {
-                error!("{offline}");
-            }
+            self.in_dir(broker, dir, &duty);
+        }
+    }
+
+    /// Runs a duty on one directory.
+    pub(crate) fn in_dir(
+        &self,
+        broker: &Broker,
+        dir: &Arc<LogDir>,
+        duty: impl FnOnce(&LogDirs, &Arc<LogDir>, &dyn LogOwner) -> Result<(), DirOffline>,
+    ) {
+        if let Err(offline) = duty(&self.dirs, dir, &Owner(broker)) {
+            error!("{offline}");
         }
     }
 
     /// Ends the flushers and closes all logs, so that the next start finds a clean directory.
     pub(crate) fn shut_down(&self, broker: &Broker, broker_epoch: Option<i64>) {
+        broker.deleters.shut_down();
         for flusher in self.flushers.values() {
             flusher.close();
         }

@@ -173,6 +173,7 @@ impl RaftLog for Log {
     }
 
     fn advance_start(&mut self, offset: Offset, now_ms: TimestampMs) -> Result<usize, QuorumError> {
+        self.delete_expired_files(now_ms)?;
         if !self.advance_log_start(offset)? {
             return Ok(0);
         }

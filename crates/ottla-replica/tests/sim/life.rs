@@ -519,9 +519,9 @@ impl Life {
             return Err(Stopped::Disk);
         }
         for dir in world.online() {
-            remove_old_files(&world.dirs, &dir, &*world, world.now_ms)?;
+            remove_old_files(&world.dirs, &dir, &*world, world.now_ms, &mut || true)?;
+            world.dirs.remove_deleted(&dir, world.now_ms, 300, &mut || true);
         }
-        world.dirs.remove_deleted(world.now_ms, 300);
         Ok(())
     }
 

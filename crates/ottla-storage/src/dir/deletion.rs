@@ -1,14 +1,16 @@
 //! Logs that go: deletion in two steps, replicas that turn out not to be ours, and the end of a move between directories.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::DirOffline;
 use super::duties::CheckpointEntry;
-use super::load::rename_in;
+use super::load::{Renaming, rename_all_in, rename_in};
 use super::log_dir::{Checkpoint, LogDir};
 use super::log_dirs::{LogDirs, LogKey, Place, PlacedLog};
 use super::partition_dir::{PartitionDirKind, partition_dir_name};
+use super::removal::{Removal, Remover};
 
 /// A renamed partition directory that waits for its removal.
 #[derive(Debug)]
@@ -28,6 +30,33 @@ impl LogDirs {
     pub fn delete(&self, placed: PlacedLog, unique: u128, now_ms: i64) -> Result<(), DirOffline> {
         self.leave(&placed.key, &placed.dir);
         self.doom(&placed, unique, now_ms)
+    }
+
+    /// [`LogDirs::delete`] for many logs, with few syncs. Returns the directories that failed.
+    pub fn delete_all(
+        &self,
+        logs: Vec<PlacedLog>,
+        mut unique: impl FnMut() -> u128,
+        now_ms: i64,
+    ) -> Vec<DirOffline> {
+        let mut by_dir: BTreeMap<PathBuf, (Arc<LogDir>, Vec<Renaming>)> = BTreeMap::new();
+        for PlacedLog { key, dir, log } in logs {
+            self.leave(&key, &dir);
+            let name = partition_dir_name(&key.partition, PartitionDirKind::Deleted, unique());
+            let (_, renames) = by_dir.entry(dir.path().to_owned()).or_insert_with(|| (dir, Vec::new()));
+            renames.push((log.dir().to_owned(), name));
+        }
+        let mut failed = Vec::new();
+        for (dir, renames) in by_dir.into_values() {
+            match rename_all_in(&dir, &renames) {
+                Ok(paths) => {
+                    let doomed = |path| Doomed { dir: Arc::clone(&dir), path, since_ms: now_ms };
+                    self.state().doomed.extend(paths.into_iter().map(doomed));
+                }
+                Err(offline) => failed.push(offline),
+            }
+        }
+        failed
     }
 
     /// Takes a log out of service that the metadata does not know, and keeps its files: its directory is renamed `-stray`.
@@ -95,26 +124,40 @@ impl LogDirs {
         dir.stale().add(&key.partition);
     }
 
-    /// Removes the directories of logs that were deleted at least `delay_ms` (`file.delete.delay.ms`) ago. Returns how
-    /// many, and when it should be called again. Slow.
-    pub fn remove_deleted(&self, now_ms: i64, delay_ms: i64) -> (usize, Option<i64>) {
+    /// Removes the directories of logs in `dir` that were deleted at least `delay_ms` (`file.delete.delay.ms`) ago. Returns how
+    /// many, and when it should be called again. Slow: after each [`REMOVAL_STEP_BYTES`](super::REMOVAL_STEP_BYTES) that were freed it calls `pause`,
+    /// which waits for [`REMOVAL_PAUSE`](super::REMOVAL_PAUSE), and leaves the rest when that says `false`. What is still being read stays for another time.
+    pub fn remove_deleted(
+        &self,
+        dir: &Arc<LogDir>,
+        now_ms: i64,
+        delay_ms: i64,
+        pause: &mut dyn FnMut() -> bool,
+    ) -> (usize, Option<i64>) {
+        let is_due = |doomed: &Doomed| doomed.since_ms.saturating_add(delay_ms) <= now_ms;
+        let due: VecDeque<Doomed> = {
+            let mut state = self.state();
+            let all = std::mem::take(&mut state.doomed);
+            let (due, left) = all.into_iter().partition(|one| Arc::ptr_eq(&one.dir, dir) && is_due(one));
+            state.doomed = left;
+            due
+        };
         let mut removed = 0;
-        loop {
-            let due = {
-                let mut state = self.state();
-                match state.doomed.front().map(|doomed| doomed.since_ms.saturating_add(delay_ms)) {
-                    Some(due_ms) if due_ms <= now_ms => state.doomed.pop_front(),
-                    next_ms => return (removed, next_ms),
-                }
-            };
-            let Some(Doomed { dir, path, .. }) = due else { return (removed, None) };
-            let outcome =
-                dir.attempt(&format!("remove {}", path.display()), |fs| match fs.remove_dir_all(&path) {
-                    Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e),
-                    _ => Ok(()),
-                });
-            removed += usize::from(outcome.is_ok());
+        let mut kept = VecDeque::new();
+        let mut remover = Remover::new(dir, pause);
+        for doomed in due {
+            match remover.remove_dir(&doomed.path) {
+                Ok(Removal::Done) => removed += 1,
+                Ok(Removal::InUse | Removal::Stopped) => kept.push_back(doomed),
+                // That has taken the directory offline; the next start finds it.
+                Err(_) => {}
+            }
         }
+        let mut state = self.state();
+        kept.append(&mut state.doomed);
+        state.doomed = kept;
+        let next = state.doomed.iter().find(|doomed| Arc::ptr_eq(&doomed.dir, dir));
+        (removed, next.map(|doomed| doomed.since_ms.saturating_add(delay_ms)))
     }
 }
 

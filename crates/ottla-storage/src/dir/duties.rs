@@ -13,6 +13,7 @@ use super::DirOffline;
 use super::checkpoint_file::PartitionOffsets;
 use super::log_dir::{Checkpoint, LogDir};
 use super::log_dirs::{LogDirs, LogKey};
+use super::removal::{Removal, Remover};
 use crate::log::{Log, LogError};
 
 /// Most segments that retention removes from a log while it holds the log's lock once.
@@ -159,7 +160,7 @@ pub fn apply_retention(
 }
 
 /// Removes the files of segments that retention or compaction removed long enough ago. Returns how many files, and when
-/// there is more to do.
+/// there is more to do. Slow: see [`LogDirs::remove_deleted`], with which it must not run at the same time.
 ///
 /// # Errors
 /// The directory is offline, or is now.
@@ -168,11 +169,26 @@ pub fn remove_old_files(
     dir: &LogDir,
     owner: &dyn LogOwner,
     now_ms: i64,
+    pause: &mut dyn FnMut() -> bool,
 ) -> Result<(usize, Option<i64>), DirOffline> {
     let (mut removed, mut next_ms) = (0, None);
+    let mut remover = Remover::new(dir, pause);
     for key in dirs.logs_in(dir) {
+        let mut expired = Vec::new();
         with_log(dir, owner, &key, &mut |log| {
-            removed += log.delete_expired_files(now_ms)?;
+            expired = log.expired_files(now_ms);
+            Ok(())
+        })?;
+        let mut gone = BTreeSet::new();
+        for path in expired {
+            // The log may be renamed meanwhile. What is not found then, it still knows by the new path.
+            if remover.remove_file(&path)? == Removal::Done {
+                gone.insert(path);
+            }
+        }
+        removed += gone.len();
+        with_log(dir, owner, &key, &mut |log| {
+            log.note_files_removed(&gone);
             next_ms = next_ms.into_iter().chain(log.next_file_deletion_ms()).min();
             Ok(())
         })?;

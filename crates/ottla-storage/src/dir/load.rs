@@ -300,13 +300,30 @@ fn partition_dirs(
     Ok(names)
 }
 
+/// A partition directory and its new name.
+pub(super) type Renaming = (PathBuf, String);
+
+/// So many are renamed while flushers, which hold the names, wait.
+const RENAMES_AT_ONCE: usize = 256;
+
 /// Renames a partition directory within its log directory, durably; its new path.
 pub(super) fn rename_in(dir: &LogDir, from: &Path, name: &str) -> Result<PathBuf, DirOffline> {
-    let to = dir.path().join(name);
-    let _names = dir.change_names();
-    dir.attempt(&format!("rename {} to {name}", from.display()), |fs| {
-        fs.rename(from, &to)?;
-        fs.sync_dir(dir.path())
-    })?;
-    Ok(to)
+    let renamed = rename_all_in(dir, &[(from.to_owned(), name.to_owned())])?;
+    Ok(renamed.into_iter().next().expect("as many as were given"))
+}
+
+/// Renames partition directories within their log directory, durably and with few syncs; their new paths.
+pub(super) fn rename_all_in(dir: &LogDir, renames: &[Renaming]) -> Result<Vec<PathBuf>, DirOffline> {
+    let mut renamed = Vec::with_capacity(renames.len());
+    for some in renames.chunks(RENAMES_AT_ONCE) {
+        let names = dir.change_names();
+        for (from, name) in some {
+            let to = dir.path().join(name);
+            dir.attempt(&format!("rename {} to {name}", from.display()), |fs| fs.rename(from, &to))?;
+            renamed.push(to);
+        }
+        drop(names);
+        dir.attempt("sync the names of partition directories", |fs| fs.sync_dir(dir.path()))?;
+    }
+    Ok(renamed)
 }

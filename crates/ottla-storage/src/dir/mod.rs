@@ -35,6 +35,7 @@ mod log_dirs;
 mod meta_properties;
 mod partition_dir;
 mod properties;
+mod removal;
 mod shutdown;
 mod stale_offsets;
 mod start;
@@ -59,6 +60,7 @@ pub use meta_properties::{META_PROPERTIES, MetaProperties, MetaPropertiesError, 
 pub use partition_dir::{
     METADATA_PARTITION_DIR, NotAPartitionDir, PartitionDirKind, PartitionDirName, partition_dir_name,
 };
+pub use removal::{REMOVAL_PAUSE, REMOVAL_STEP_BYTES};
 pub use shutdown::DirShutdown;
 pub use start::LogDirsConfig;
 pub use twins::take_twins;

@@ -35,6 +35,17 @@ pub enum OpenMode {
     CreateNew,
 }
 
+/// Who could miss what is cut off a file. See [`FsFile::sharing`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// Nobody.
+    Alone,
+    /// Others in this process that have it open.
+    Open,
+    /// Whoever uses another name of it (a hard link), or nobody knows.
+    Linked,
+}
+
 /// What a directory entry or path is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileInfo {
@@ -166,6 +177,13 @@ pub trait FsFile: Send + Sync + Debug {
     /// # Errors
     /// As the operating system's ftruncate.
     fn set_len(&self, len: u64) -> io::Result<()>;
+    /// Who else may read the file, by another handle or another name.
+    ///
+    /// # Errors
+    /// As the operating system's fstat.
+    fn sharing(&self) -> io::Result<Sharing> {
+        Ok(Sharing::Linked)
+    }
     /// Makes the contents and the size durable (fdatasync).
     ///
     /// # Errors

@@ -1,27 +1,33 @@
 //! The operating system's file system.
 //!
 //! The only module of the storage crate that touches `std::fs`. A [`RealFs`] has no state of its own; what the process as a
-//! whole must remember, because the kernel does, is which files it has locked (see [`RealFs::try_lock`]), and how many are open.
+//! whole must remember, because the kernel does, is which files it has locked (see [`RealFs::try_lock`]), and which are open.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{Advice, FlockOperation, fadvise, fcntl_lock, fdatasync};
 use rustix::io::Errno;
 use rustix::process::{Flock, FlockType, Pid, Resource, Rlimit, fcntl_getlk, getrlimit, setrlimit};
 
-use super::{FileInfo, FileLock, Fs, FsFile, OpenMode, Volume};
+use super::{FileInfo, FileLock, Fs, FsFile, OpenMode, Sharing, Volume};
 
 /// Files locked by this process, by device and inode. A POSIX record lock belongs to the process, not to the descriptor:
 /// a second lock by the same process would succeed, and closing *any* descriptor of the file would drop the first one.
-static LOCKED: Mutex<BTreeSet<(u64, u64)>> = Mutex::new(BTreeSet::new());
+static LOCKED: Mutex<BTreeSet<FileId>> = Mutex::new(BTreeSet::new());
+
+/// Device and inode.
+type FileId = (u64, u64);
+
+/// How often each file is open as a [`RealFile`], in parts so that threads rarely meet.
+static HANDLES: [Mutex<BTreeMap<FileId, u32>>; 16] = [const { Mutex::new(BTreeMap::new()) }; 16];
 
 /// Open files of this process that are a [`RealFile`].
 static OPEN: AtomicU64 = AtomicU64::new(0);
@@ -75,7 +81,7 @@ impl Fs for RealFs {
             OpenMode::CreateOrOpen => options.write(true).create(true).truncate(false),
             OpenMode::CreateNew => options.write(true).create_new(true),
         };
-        Ok(Arc::new(RealFile::new(options.open(path)?)))
+        Ok(Arc::new(RealFile::new(options.open(path)?)?))
     }
 
     fn info(&self, path: &Path) -> io::Result<FileInfo> {
@@ -188,7 +194,12 @@ impl Fs for RealFs {
     }
 }
 
-fn identity(metadata: &fs::Metadata) -> (u64, u64) {
+fn handles(id: FileId) -> MutexGuard<'static, BTreeMap<FileId, u32>> {
+    let part = usize::try_from(id.1 % HANDLES.len() as u64).unwrap_or(0);
+    HANDLES[part].lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn identity(metadata: &fs::Metadata) -> FileId {
     (metadata.dev(), metadata.ino())
 }
 
@@ -205,18 +216,30 @@ fn millis(time: SystemTime) -> i64 {
 
 /// An open file of the operating system.
 #[derive(Debug)]
-struct RealFile(File);
+struct RealFile {
+    file: File,
+    id: FileId,
+}
 
 impl RealFile {
-    fn new(file: File) -> Self {
+    fn new(file: File) -> io::Result<Self> {
+        let id = identity(&file.metadata()?);
         OPEN.fetch_add(1, Ordering::Relaxed);
-        Self(file)
+        *handles(id).entry(id).or_default() += 1;
+        Ok(Self { file, id })
     }
 }
 
 impl Drop for RealFile {
     fn drop(&mut self) {
         OPEN.fetch_sub(1, Ordering::Relaxed);
+        let mut handles = handles(self.id);
+        if let Some(count) = handles.get_mut(&self.id) {
+            *count -= 1;
+            if *count == 0 {
+                handles.remove(&self.id);
+            }
+        }
     }
 }
 
@@ -236,7 +259,7 @@ impl FsFile for RealFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut filled = 0;
         while filled < buf.len() {
-            match self.0.read_at(&mut buf[filled..], offset + filled as u64) {
+            match self.file.read_at(&mut buf[filled..], offset + filled as u64) {
                 Ok(0) => break,
                 Ok(n) => filled += n,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
@@ -247,32 +270,40 @@ impl FsFile for RealFile {
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.0.write_all_at(bytes, offset)
+        self.file.write_all_at(bytes, offset)
     }
 
     fn len(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.file.set_len(len)
+    }
+
+    fn sharing(&self) -> io::Result<Sharing> {
+        if self.file.metadata()?.nlink() != 1 {
+            return Ok(Sharing::Linked);
+        }
+        let is_alone = handles(self.id).get(&self.id) == Some(&1);
+        Ok(if is_alone { Sharing::Alone } else { Sharing::Open })
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        Ok(fdatasync(&self.0)?)
+        Ok(fdatasync(&self.file)?)
     }
 
     fn prefetch(&self) {
         // File systems that cannot do it have nothing to gain.
-        _ = rustix::fs::fadvise(&self.0, 0, None, rustix::fs::Advice::WillNeed);
+        _ = rustix::fs::fadvise(&self.file, 0, None, rustix::fs::Advice::WillNeed);
     }
 
     fn forget_cached(&self) -> io::Result<()> {
-        Ok(fadvise(&self.0, 0, None, Advice::DontNeed)?)
+        Ok(fadvise(&self.file, 0, None, Advice::DontNeed)?)
     }
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.0.as_fd())
+        Some(self.file.as_fd())
     }
 }
 
@@ -280,7 +311,7 @@ impl FsFile for RealFile {
 #[derive(Debug)]
 struct ProcessLock {
     file: Option<File>,
-    id: (u64, u64),
+    id: FileId,
 }
 
 impl Drop for ProcessLock {

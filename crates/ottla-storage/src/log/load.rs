@@ -17,11 +17,14 @@ use super::partition_metadata;
 use super::producer_state::ProducerState;
 use super::scan::{HeaderScan, ScanError};
 use super::segment::{MAX_SEGMENT_BYTES, Segment};
-use super::{Log, LogConfig, LogError};
+use super::{Log, LogConfig, LogError, Trash};
 use crate::fs::{FileInfo, Fs, OpenMode, read_file, remove_file_if_exists};
 
 /// Limit for reading `leader-epoch-checkpoint`.
 const MAX_EPOCH_FILE_BYTES: u64 = 64 << 20;
+
+/// Removed files that a stop left are removed with the start if they are not larger than this, and later with care otherwise.
+const MOST_REMOVED_AT_START: u64 = 4 << 20;
 
 /// How a log is opened.
 #[derive(Clone, Copy, Debug)]
@@ -115,11 +118,20 @@ struct Found {
 struct Listing {
     segments: BTreeMap<Offset, Found>,
     snapshots: BTreeMap<Offset, u64>,
-    deleted: Vec<String>,
+    /// Names and sizes.
+    deleted: Vec<(String, u64)>,
     cleaned: Vec<String>,
     swap: Vec<String>,
     has_epochs: bool,
     has_metadata: bool,
+}
+
+impl Listing {
+    /// The removed files that are left.
+    fn trash(&self, dir: &Path, now_ms: i64) -> VecDeque<Trash> {
+        let large = self.deleted.iter().filter(|(_, len)| *len > MOST_REMOVED_AT_START);
+        large.map(|(name, _)| Trash { remove_at_ms: now_ms, paths: vec![dir.join(name)] }).collect()
+    }
 }
 
 impl Log {
@@ -160,7 +172,7 @@ impl Log {
             dir_synced: 0,
             parent_unsynced: created || is_fresh,
             cuts: 0,
-            trash: VecDeque::new(),
+            trash: listing.trash(dir, open.now_ms),
             poisoned: None,
             log_end_unverified: false,
             jitter_seed: open.jitter_seed,
@@ -357,7 +369,7 @@ fn list_and_tidy(fs: &dyn Fs, dir: &Path, report: &mut LoadReport) -> Result<(Li
         Err(e) => return Err(LogError::io("list", dir)(e)),
     };
     let mut listing = sort_out(&entries);
-    for name in &listing.deleted {
+    for (name, _) in listing.deleted.iter().filter(|(_, len)| *len <= MOST_REMOVED_AT_START) {
         remove(fs, &dir.join(name))?;
     }
     if !listing.cleaned.is_empty() || !listing.swap.is_empty() {
@@ -388,7 +400,7 @@ fn sort_out(entries: &[(String, FileInfo)]) -> Listing {
     for (name, info) in entries.iter().filter(|(_, info)| !info.is_dir) {
         if name.ends_with(files::DELETED) {
             if !name.ends_with(files::CHECKPOINT_DELETED) {
-                listing.deleted.push(name.clone());
+                listing.deleted.push((name.clone(), info.len));
             }
         } else if name.ends_with(files::CLEANED) {
             listing.cleaned.push(name.clone());

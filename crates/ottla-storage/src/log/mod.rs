@@ -10,7 +10,7 @@ mod close;
 mod config;
 mod epoch_cache;
 mod error;
-mod files;
+pub(crate) mod files;
 mod flush;
 mod future;
 mod journal;
@@ -108,7 +108,7 @@ pub struct Log {
     swap: Option<cleaner::Swap>,
 }
 
-/// Files renamed to `.deleted`, to be removed when readers may be expected to be done.
+/// Files renamed to `.deleted`, to be removed when those who look for them by name may be expected to be done.
 #[derive(Debug)]
 struct Trash {
     remove_at_ms: i64,

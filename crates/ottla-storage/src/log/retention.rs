@@ -1,5 +1,8 @@
 //! Removing the old end of a log: DeleteRecords, retention, and the files themselves (`UnifiedLog.deleteOldSegments`).
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
 use ottla_types::Offset;
 
 use super::{Log, LogError, ReadError};
@@ -134,7 +137,7 @@ impl Log {
         Ok(None)
     }
 
-    /// Removes files that were renamed to `.deleted` at least `file.delete.delay.ms` ago. Returns how many.
+    /// Removes files that were renamed to `.deleted` at least `file.delete.delay.ms` ago, at once, whatever their size. Returns how many.
     ///
     /// # Errors
     /// The disk; the rest stays queued.
@@ -150,7 +153,22 @@ impl Log {
         Ok(removed)
     }
 
-    /// When [`Log::delete_expired_files`] next has something to do.
+    /// The files that were renamed to `.deleted` at least `file.delete.delay.ms` ago, for whoever removes them with care and says so
+    /// with [`Log::note_files_removed`].
+    pub fn expired_files(&self, now_ms: i64) -> Vec<PathBuf> {
+        let expired = self.trash.iter().filter(|trash| trash.remove_at_ms <= now_ms);
+        expired.flat_map(|trash| trash.paths.iter().cloned()).collect()
+    }
+
+    /// Notes that files of [`Log::expired_files`] are gone.
+    pub fn note_files_removed(&mut self, removed: &BTreeSet<PathBuf>) {
+        for trash in &mut self.trash {
+            trash.paths.retain(|path| !removed.contains(path));
+        }
+        self.trash.retain(|trash| !trash.paths.is_empty());
+    }
+
+    /// When there are next files to be removed.
     pub fn next_file_deletion_ms(&self) -> Option<i64> {
         self.trash.front().map(|trash| trash.remove_at_ms)
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use ottla_storage::fs::{
-    Fs, MemFs, OpenMode, OverlayFs, RealFs, exists, read_file, remove_file_if_exists, replace_file,
+    Fs, MemFs, OpenMode, OverlayFs, RealFs, Sharing, exists, read_file, remove_file_if_exists, replace_file,
 };
 
 /// Runs the check on both, and on changes in memory to an empty directory.
@@ -240,4 +240,30 @@ fn an_overlay_shows_the_same_changes_and_leaves_its_base_alone() {
     change(&overlay, Path::new("/base"));
     assert_eq!(tree(&overlay, Path::new("/base")), tree(&direct, Path::new("/base")));
     assert_eq!(tree(&below, Path::new("/base")), before);
+}
+
+#[test]
+fn a_file_knows_who_else_has_it_open() {
+    on_both(|fs, base| {
+        let path = base.join("a");
+        let file = fs.open(&path, OpenMode::CreateNew).unwrap();
+        assert_eq!(file.sharing().unwrap(), Sharing::Alone, "{fs:?}");
+        let reader = fs.open(&path, OpenMode::Read).unwrap();
+        assert_eq!((file.sharing().unwrap(), reader.sharing().unwrap()), (Sharing::Open, Sharing::Open));
+        fs.rename(&path, &base.join("b")).unwrap();
+        put(fs, &path, b"another file of that name");
+        assert_eq!(file.sharing().unwrap(), Sharing::Open);
+        drop(file);
+        assert_eq!(reader.sharing().unwrap(), Sharing::Alone);
+    });
+}
+
+#[test]
+fn a_file_with_two_names_is_never_alone() {
+    let base = tempfile::tempdir().unwrap();
+    let file = RealFs.open(&base.path().join("a"), OpenMode::CreateNew).unwrap();
+    std::fs::hard_link(base.path().join("a"), base.path().join("backup")).unwrap();
+    assert_eq!(file.sharing().unwrap(), Sharing::Linked);
+    std::fs::remove_file(base.path().join("a")).unwrap();
+    assert_eq!(file.sharing().unwrap(), Sharing::Alone);
 }

@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub use self::fault::{Effect, Fault, Operation};
 use self::fault::{Faults, Verdict};
 use self::tree::{InodeId, Tree};
-use super::{FileInfo, FileLock, Fs, FsFile, OpenMode, Volume};
+use super::{FileInfo, FileLock, Fs, FsFile, OpenMode, Sharing, Volume};
 
 const BAD_DESCRIPTOR: i32 = 9;
 const STALE_HANDLE: i32 = 116;
@@ -307,6 +307,12 @@ impl FsFile for MemFile {
         let now_ms = state.now_ms;
         state.tree.file_mut(self.inode)?.set_len(len, now_ms);
         Ok(())
+    }
+
+    fn sharing(&self) -> io::Result<Sharing> {
+        let mut state = self.live()?;
+        state.faults.check(Operation::Look, &self.path)?;
+        Ok(if state.tree.handles(self.inode) == 1 { Sharing::Alone } else { Sharing::Open })
     }
 
     fn sync_data(&self) -> io::Result<()> {

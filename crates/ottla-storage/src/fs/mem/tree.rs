@@ -114,6 +114,11 @@ impl Tree {
         }
     }
 
+    /// How often a file is open.
+    pub(super) fn handles(&self, inode: InodeId) -> u64 {
+        self.handles.get(&inode).copied().unwrap_or(0)
+    }
+
     pub(super) fn forget_handles(&mut self) {
         self.handles.clear();
     }

@@ -51,7 +51,7 @@ fn live(fs: &MemFs, promises: &mut Promises) -> Result<(), DirOffline> {
     node.flush("again", 0)?;
     promises.again = 2;
     node.append("kept", 0, 3)?;
-    node.dirs.remove_deleted(NOW + 100_000, 60_000);
+    node.remove_deleted(NOW + 100_000, 60_000);
     for dir in node.dirs.dirs() {
         write_checkpoints(&node.dirs, dir, &node, &ALL)?;
     }

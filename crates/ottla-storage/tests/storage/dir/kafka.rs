@@ -10,15 +10,16 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
+use ottla_record::BatchBuilder;
 use ottla_storage::dir::{
-    Admission, Checkpoint, LogDirs, LogDirsConfig, PartitionOffsets, PlacedLog, StartError,
+    Admission, Checkpoint, LogDirs, LogDirsConfig, NewLog, PartitionOffsets, PlacedLog, StartError,
 };
-use ottla_storage::fs::RealFs;
-use ottla_storage::log::LogConfig;
-use ottla_types::{NodeId, Offset, TopicPartition};
+use ottla_storage::fs::{Fs, RealFs};
+use ottla_storage::log::{AppendOrigin, LeaderAppend, LogConfig, VerificationGuard};
+use ottla_types::{LeaderEpoch, NodeId, Offset, TopicPartition};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::support::{CLUSTER, NOW, ids, names};
+use super::support::{CLUSTER, NOW, ids, names, new_log};
 
 const PEER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/storage/dir/ClusterPeer.java");
 
@@ -193,7 +194,8 @@ fn takes_turns_with_apache_kafka() {
     assert!(!refused.success());
 
     // We, cleanly, then Kafka, which trusts our marker; killed, then we again.
-    assert_eq!(dirs.remove_deleted(i64::MAX, 0).0, 1);
+    let removed = dirs.dirs().iter().map(|dir| dirs.remove_deleted(dir, i64::MAX, 0, &mut || true).0);
+    assert_eq!(removed.sum::<usize>(), 1);
     stop(&dirs, logs, epoch);
     let broker = cluster.start();
     assert_eq!(cluster.client("count"), EXPECTED);
@@ -203,13 +205,45 @@ fn takes_turns_with_apache_kafka() {
     let logs = load(&dirs, false);
     assert_eq!(describe_ends(&logs), describe_ends_of(EXPECTED));
 
-    // We, without an orderly end, then Kafka, which recovers.
+    // We, without an orderly end and in the middle of removing a log, then Kafka, which recovers.
+    let half = half_removed(&dirs);
     drop((logs, dirs));
+    let before = cluster.output().len();
     let mut broker = cluster.start();
     assert_eq!(cluster.client("count"), EXPECTED);
     broker.stop();
+    let said = cluster.output().split_off(before);
+    assert!(!said.contains("ERROR") && !said.contains("WARN"), "{said}");
+    let left = names(&RealFs, half.to_str().unwrap());
+    assert!(!left.iter().any(|name| name.ends_with(".deleted")), "{left:?}");
     let found: Vec<String> = cluster.names();
     assert!(!found.iter().any(|name| name.ends_with("-stray")), "{found:?}");
+}
+
+/// Deletes a log and stops in the middle of the removal of its segment; its directory.
+fn half_removed(dirs: &LogDirs) -> PathBuf {
+    let dir = &dirs.dirs()[0];
+    let new = NewLog { dir_id: dir.id(), config: LogConfig::default(), ..new_log("half", 0) };
+    let mut placed = dirs.create(&new).unwrap();
+    for _ in 0..10 {
+        let mut builder = BatchBuilder::new();
+        builder.append(NOW, None, Some(&vec![9; 900_000]), &[]).unwrap();
+        let append = LeaderAppend {
+            origin: AppendOrigin::Client,
+            leader_epoch: LeaderEpoch(0),
+            guard: VerificationGuard::default(),
+            transaction_version: 0,
+            now_ms: NOW,
+        };
+        placed.log.append_as_leader(&mut builder.build().unwrap(), append).unwrap();
+    }
+    placed.log.flush(NOW).unwrap();
+    assert_eq!(dirs.delete_all(vec![placed], || 0x1234, NOW), []);
+    assert_eq!(dirs.remove_deleted(dir, i64::MAX, 0, &mut || false).0, 0);
+    let path = dir.path().join("half-0.00000000000000000000000000001234-delete");
+    let segment = RealFs.info(&path.join("00000000000000000000.log.deleted")).unwrap();
+    assert!((1..9_000_000).contains(&segment.len), "{segment:?}");
+    path
 }
 
 /// After a kill the checkpoints may lag: only starts and ends are certain.

@@ -130,8 +130,8 @@ fn a_deleted_log_is_renamed_at_once_and_removed_later() {
     assert_eq!(node.dirs.place(&key("t", 0)).map(|dir| dir.path().to_owned()), None);
     node.create("t", 0).unwrap();
     assert_eq!(node.offsets("t", 0), Some((0, 0, 0)));
-    assert_eq!(node.dirs.remove_deleted(NOW, 60_000), (0, Some(NOW + 60_000)));
-    assert_eq!(node.dirs.remove_deleted(NOW + 60_001, 60_000), (1, None));
+    assert_eq!(node.remove_deleted(NOW, 60_000), (0, Some(NOW + 60_000)));
+    assert_eq!(node.remove_deleted(NOW + 60_001, 60_000), (1, None));
     let left: Vec<String> = names(&fs, "/a").into_iter().filter(|name| name.starts_with("t-")).collect();
     assert_eq!(left, ["t-0"]);
 }
@@ -231,9 +231,9 @@ fn retention_and_removal_of_files_reach_every_log() {
         assert!(start > 70 && end == 100, "{start}");
     }
     assert_eq!(apply_retention(&node.dirs, dir, &node, NOW).unwrap().segments, 0);
-    let (removed, next_ms) = remove_old_files(&node.dirs, dir, &node, NOW).unwrap();
+    let (removed, next_ms) = remove_old_files(&node.dirs, dir, &node, NOW, &mut || true).unwrap();
     assert_eq!((removed, next_ms), (0, Some(NOW + 60_000)));
-    let (removed, next_ms) = remove_old_files(&node.dirs, dir, &node, NOW + 60_000).unwrap();
+    let (removed, next_ms) = remove_old_files(&node.dirs, dir, &node, NOW + 60_000, &mut || true).unwrap();
     assert!(removed >= 2 * done.segments && next_ms.is_none());
     assert!(!names(&fs, "/a/t-0").iter().any(|name| name.ends_with(".deleted")));
 }

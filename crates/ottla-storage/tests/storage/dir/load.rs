@@ -27,8 +27,8 @@ fn loads_current_and_future_logs_and_leaves_the_rest() {
     assert!(node.dirs.dirs()[0].is_loaded());
     let kinds: Vec<bool> = node.logs.lock().unwrap().keys().map(|key| key.is_future).collect();
     assert_eq!(kinds, [false, true]);
-    assert_eq!(node.dirs.remove_deleted(NOW + 59_999, 60_000), (0, Some(NOW + 60_000)));
-    assert_eq!(node.dirs.remove_deleted(NOW + 60_000, 60_000), (1, None));
+    assert_eq!(node.remove_deleted(NOW + 59_999, 60_000), (0, Some(NOW + 60_000)));
+    assert_eq!(node.remove_deleted(NOW + 60_000, 60_000), (1, None));
     assert!(!names(&fs, "/a").iter().any(|name| name.ends_with("-delete")));
     assert!(names(&fs, "/a").contains(&"v-0.x-stray".to_owned()));
 }

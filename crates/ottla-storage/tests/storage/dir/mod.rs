@@ -6,6 +6,7 @@ mod journal;
 mod kafka;
 mod life;
 mod load;
+mod removal;
 mod shutdown;
 mod start;
 mod support;

@@ -181,6 +181,17 @@ impl Node {
         self.dirs.delete(placed, 0x1234, NOW)
     }
 
+    /// Removes what was deleted in all directories; how many, and when there is more to do.
+    pub(crate) fn remove_deleted(&self, now_ms: i64, delay_ms: i64) -> (usize, Option<i64>) {
+        let (mut removed, mut next_ms) = (0, None);
+        for dir in self.dirs.dirs() {
+            let (count, next) = self.dirs.remove_deleted(dir, now_ms, delay_ms, &mut || true);
+            removed += count;
+            next_ms = next_ms.into_iter().chain(next).min();
+        }
+        (removed, next_ms)
+    }
+
     pub(crate) fn take(&self, key: &LogKey) -> PlacedLog {
         self.logs.lock().unwrap().remove(key).expect("the log is there")
     }
