@@ -1,4 +1,5 @@
-//! What the memory of a running server is bounded by, watched from outside.
+//! What the memory of a running server is bounded by, watched from outside. Takes 16 s and 2 GB of disk when the machine has nothing else
+//! to do; the figures (`--nocapture`) of a server that is optimized (`OTTLA_BIN`) are in `docs/performance.md`.
 
 use std::time::{Duration, Instant};
 
@@ -22,7 +23,8 @@ const MIB: usize = 1024 * 1024;
 const BUDGET: usize = 8 * MIB;
 /// What it may take besides, for each connection and once: code, stacks, what the allocator keeps.
 const OTHER: usize = 64 * MIB;
-const PER_CONNECTION: usize = 32 * 1024;
+/// Its buffers for reading, and what the kernel's side of it needs in the process; one response comes to that.
+const PER_CONNECTION: usize = 24 * 1024;
 
 /// A server with small budgets.
 fn start() -> Server {
@@ -78,15 +80,22 @@ async fn receive(stream: &mut TcpStream) -> usize {
     len
 }
 
+/// Connections over which nothing was sent yet: a request that is begun has to go on within half a minute.
+async fn connect(server: &Server, connections: usize) -> Vec<TcpStream> {
+    let mut streams = Vec::with_capacity(connections);
+    for _ in 0..connections {
+        streams.push(TcpStream::connect(server.address).await.expect("the server listens"));
+    }
+    streams
+}
+
 /// All connections have a large request under way at the same time, none is answered before all have begun.
 async fn many_large_requests(server: &Server, connections: usize) {
     let request = produce_frame(MIB);
     let (head, rest) = (request.slice(..1000), request.slice(1000..));
-    let mut streams = Vec::new();
-    for _ in 0..connections {
-        let mut stream = TcpStream::connect(server.address).await.expect("the server listens");
+    let mut streams = connect(server, connections).await;
+    for stream in &mut streams {
         stream.write_all(&head).await.expect("the socket takes the beginning");
-        streams.push(stream);
     }
     let mut clients = JoinSet::new();
     for mut stream in streams {
@@ -101,20 +110,19 @@ async fn many_large_requests(server: &Server, connections: usize) {
     }
 }
 
-/// All connections ask for far more than they read; one that reads is served all the time.
-async fn many_slow_readers(server: &Server, connections: usize) {
+/// All connections ask for far more than they read; one that reads is served all the time. Tells how large a response is.
+async fn many_slow_readers(server: &Server, connections: usize) -> usize {
     let request = describe_frame();
     let asked = Bytes::from(request.repeat(60));
-    let mut streams = Vec::new();
-    for _ in 0..connections {
-        let mut stream = TcpStream::connect(server.address).await.expect("the server listens");
+    let mut streams = connect(server, connections).await;
+    for stream in &mut streams {
         stream.write_all(&asked).await.expect("small requests fit the socket");
-        streams.push(stream);
     }
     let mut reader = TcpStream::connect(server.address).await.expect("the server listens");
+    let mut size = 0;
     for _ in 0..20 {
         reader.write_all(&request).await.expect("the server is there");
-        let size = receive(&mut reader).await;
+        size = receive(&mut reader).await;
         assert!(size * 60 > MIB, "the others ask for too little: {size}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -129,6 +137,7 @@ async fn many_slow_readers(server: &Server, connections: usize) {
     while let Some(client) = clients.join_next().await {
         client.expect("who begins to read gets everything");
     }
+    size
 }
 
 fn stays_within_its_budget(connections: usize) {
@@ -136,7 +145,7 @@ fn stays_within_its_budget(connections: usize) {
     let server = start();
     assert!(server.run(&["topic", "create", "t"]).status.success(), "{}", server.log());
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let bound = 2 * BUDGET + OTHER + connections * PER_CONNECTION;
+    let bound = BUDGET + OTHER + connections * PER_CONNECTION;
     let begin = Instant::now();
     runtime.block_on(async {
         let load = many_large_requests(&server, connections);
@@ -144,19 +153,15 @@ fn stays_within_its_budget(connections: usize) {
         eprintln!("large requests: {} MiB at most, {:?}", server.peak_bytes() / MIB, begin.elapsed());
         assert!(server.peak_bytes() < bound, "{} MiB", server.peak_bytes() / MIB);
         let load = many_slow_readers(&server, connections);
-        tokio::time::timeout(PATIENCE, load).await.expect("nobody starves");
+        let size = tokio::time::timeout(PATIENCE, load).await.expect("nobody starves");
         eprintln!("slow readers: {} MiB at most, {:?}", server.peak_bytes() / MIB, begin.elapsed());
-        assert!(server.peak_bytes() < bound, "{} MiB", server.peak_bytes() / MIB);
+        // Responses have a budget as well, and each connection may have one that does not fit.
+        let bound = bound + BUDGET + connections * size;
+        assert!(server.peak_bytes() < bound, "{} MiB with responses of {size}", server.peak_bytes() / MIB);
     });
 }
 
 #[test]
-fn requests_and_responses_stay_within_the_budget() {
-    stays_within_its_budget(250);
-}
-
-#[test]
-#[ignore = "writes 2 GB"]
 fn requests_and_responses_of_two_thousand_connections_stay_within_the_budget() {
     stays_within_its_budget(2000);
 }

@@ -24,6 +24,11 @@ impl Drop for Server {
     }
 }
 
+/// The binary that was built with the tests; `OTTLA_BIN` names another one, for measuring one that is optimized.
+fn binary() -> PathBuf {
+    std::env::var_os("OTTLA_BIN").map_or_else(|| env!("CARGO_BIN_EXE_ottla").into(), PathBuf::from)
+}
+
 impl Server {
     /// Starts one with these further arguments, and waits until it answers.
     pub(crate) fn start(arguments: &[&str]) -> Self {
@@ -34,7 +39,7 @@ impl Server {
             format!("listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}");
         let log_dirs = format!("log.dirs={}", dir.path().join("data").display());
         let log = dir.path().join("log.txt");
-        let process = Command::new(env!("CARGO_BIN_EXE_ottla"))
+        let process = Command::new(binary())
             .args(["server", "-o", &listeners, "-o", &log_dirs])
             .args(arguments)
             .stdin(Stdio::null())
@@ -53,7 +58,7 @@ impl Server {
 
     /// Runs a command of the command line against this server.
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
+        let mut command = Command::new(binary());
         command
             .args(arguments)
             .env("OTTLA_BOOTSTRAP_SERVER", self.address.to_string())
