@@ -25,8 +25,10 @@ def free_port():
 class Broker:
     """An ottla process with its own data directory."""
 
-    def __init__(self, *options):
+    def __init__(self, *options, dirs=1):
         self.directory = tempfile.mkdtemp(prefix="ottla-test-")
+        names = ["data"] if dirs == 1 else [f"data-{i}" for i in range(dirs)]
+        self.log_dirs = [os.path.join(self.directory, name) for name in names]
         self.port = free_port()
         self.controller_port = free_port()
         self.bootstrap = f"localhost:{self.port}"
@@ -38,7 +40,7 @@ class Broker:
     def start(self):
         listeners = f"PLAINTEXT://localhost:{self.port},CONTROLLER://localhost:{self.controller_port}"
         command = [os.environ["OTTLA_BIN"], "server",
-                   "-o", f"log.dirs={self.directory}/data",
+                   "-o", f"log.dirs={','.join(self.log_dirs)}",
                    "-o", f"listeners={listeners}",
                    "-o", f"advertised.listeners={listeners}",
                    "-o", f"controller.quorum.bootstrap.servers=localhost:{self.controller_port}"]
@@ -46,7 +48,7 @@ class Broker:
             command += ["-o", option]
         self.log = open(self.log_path, "ab")
         self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 180
         while not self.answers():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"broker did not start: {self.output()}")
@@ -68,7 +70,7 @@ class Broker:
     def stop(self, sig=signal.SIGTERM):
         if self.process and self.process.poll() is None:
             self.process.send_signal(sig)
-            self.process.wait(timeout=30)
+            self.process.wait(timeout=180)
         self.log.close()
 
     def kill(self):

@@ -46,7 +46,7 @@ pub(crate) fn clippy(context: &Context) -> Result<Outcome> {
 const PYTHON_WORKERS: usize = 3;
 
 /// Which of them take longest, and begin first.
-const SLOW_PYTHON: &[&str] = &["test_kill_rounds.py", "test_disks.py"];
+const SLOW_PYTHON: &[&str] = &["test_kill_everything.py", "test_kill_rounds.py", "test_disks.py"];
 
 pub(crate) fn python(context: &Context) -> Result<Outcome> {
     let Some(python) = setup::python(context)? else {
@@ -57,6 +57,7 @@ pub(crate) fn python(context: &Context) -> Result<Outcome> {
     let names = fs::read_dir(&dir)?.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
     let mut names: Vec<_> = names.filter(|name| name.starts_with("test_") && name.ends_with(".py")).collect();
     ensure!(names.len() >= 11, "the tests are in {}", dir.display());
+    let kafkas = setup::interchange_jars(context)?.then_some(("OTTLA_INTERCHANGE", &context.target));
     names.sort_by_key(|name| (!SLOW_PYTHON.contains(&&**name), name.clone()));
     let logs = context.target.join("lanes/python");
     fs::create_dir_all(&logs)?;
@@ -65,7 +66,7 @@ pub(crate) fn python(context: &Context) -> Result<Outcome> {
         let mut pytest = Command::new(&python);
         pytest.args(["-B", "-m", "pytest", "-q", "-p", "no:cacheprovider"]).arg(dir.join(&name));
         let log = logs.join(format!("{name}.log"));
-        let (printed, succeeded) = side_by_side::logged(pytest.env("OTTLA_BIN", &binary), &log)
+        let (printed, succeeded) = side_by_side::logged(pytest.env("OTTLA_BIN", &binary).envs(kafkas), &log)
             .unwrap_or_else(|error| (format!("{error:#}"), false));
         println!("{name}: {}", printed.trim_end());
         if !succeeded {
