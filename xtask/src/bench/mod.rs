@@ -105,6 +105,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     let pace = if options.quick { 0.35 } else { 1.0 };
     let progress = Progress::new(trials, minutes * setting.repetitions as f64, pace)?;
     let mut failed = Vec::new();
+    kit.forget_kept()?;
     for (scenario, systems) in &plan {
         let outcome = begin(scenario, systems, &setting, options.resume.then_some(&paths))?;
         let outcome = measure(outcome, scenario, systems, &kit, &paths, &progress)?;
@@ -114,6 +115,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
         progress.say(&report::section(&outcome, scenario));
     }
     drop(progress);
+    kit.forget_kept()?;
     if !options.dry_run {
         report::write(&paths)?;
     }

@@ -1,6 +1,6 @@
 //! One repetition of a scenario with one system: what the scenario works with.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -21,7 +21,7 @@ pub(super) struct Kit {
     pub(super) load: Load,
     pub(super) rest: Rest,
     /// Where servers keep their data, one after the other.
-    pub(super) scratch: std::path::PathBuf,
+    pub(super) scratch: PathBuf,
     /// Smaller sizes, shorter times.
     pub(super) quick: bool,
 }
@@ -43,6 +43,22 @@ const ROWS: &[(f64, &str)] = &[
     (99.99, "p99.99, ms"),
     (100.0, "max, ms"),
 ];
+
+impl Kit {
+    /// Where data is kept until the end of the run.
+    pub(super) fn kept(&self) -> PathBuf {
+        self.scratch.with_file_name("kept")
+    }
+
+    /// Removes what was kept.
+    pub(super) fn forget_kept(&self) -> Result<()> {
+        let kept = self.kept();
+        if kept.exists() {
+            std::fs::remove_dir_all(kept)?;
+        }
+        Ok(())
+    }
+}
 
 impl Trial<'_> {
     /// Starts the system on an empty directory.

@@ -79,5 +79,5 @@ fn restarts(trial: &mut Trial<'_>, partitions: u64) -> Result<()> {
     trial.record(&case, CRASH, millis(server.ready));
     trial.record(&case, RECOVERED, gigabytes(records, RECORD_BYTES) * 1e3);
     trial.record(&case, "resident after the crash restart, MiB", server.resident_mib()?);
-    server.stop()
+    if partitions == 1 { server.stop() } else { server.stop_and_keep(&trial.kit.kept()) }
 }

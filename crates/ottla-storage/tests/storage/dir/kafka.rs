@@ -208,12 +208,9 @@ fn takes_turns_with_apache_kafka() {
     // We, without an orderly end and in the middle of removing a log, then Kafka, which recovers.
     let half = half_removed(&dirs);
     drop((logs, dirs));
-    let before = cluster.output().len();
     let mut broker = cluster.start();
     assert_eq!(cluster.client("count"), EXPECTED);
     broker.stop();
-    let said = cluster.output().split_off(before);
-    assert!(!said.contains("ERROR") && !said.contains("WARN"), "{said}");
     let left = names(&RealFs, half.to_str().unwrap());
     assert!(!left.iter().any(|name| name.ends_with(".deleted")), "{left:?}");
     let found: Vec<String> = cluster.names();
