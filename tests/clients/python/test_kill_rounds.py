@@ -229,7 +229,7 @@ def read(broker, topic, partition):
     consumer = Consumer({'bootstrap.servers': broker.bootstrap, 'group.id': 'checker', 'enable.auto.commit': False,
                          'isolation.level': 'read_committed', 'enable.partition.eof': True})
     consumer.assign([TopicPartition(topic, partition, 0)])
-    records, deadline = [], time.monotonic() + 60
+    records, deadline = [], time.monotonic() + 300
     while time.monotonic() < deadline:
         messages = consumer.consume(2000, timeout=0.5)
         records += [m for m in messages if not m.error()]
