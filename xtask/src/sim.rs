@@ -23,21 +23,27 @@ pub(crate) struct Options {
     /// How many are played at the same time [default: one per processor]
     #[arg(long)]
     jobs: Option<u64>,
+    /// Play on after a seed has failed, and name all that did at the end
+    #[arg(long, conflicts_with = "seed")]
+    keep_going: bool,
 }
 
-/// Plays seeds until one fails, with a line now and then that says how far it is.
+/// Plays seeds until one fails, or all of them, with a line now and then that says how far it is.
 ///
 /// # Errors
 /// When a seed fails; what is printed before tells how to play it again.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     let mut command = Context::of(root).cargo();
-    command.args(["test", "--quiet", "--package", "ottla-replica", "--test", "sim"]);
+    command.args(["test", "--quiet", "--profile", "sim", "--package", "ottla-replica", "--test", "sim"]);
     command.args(["what_was_promised_is_kept", "--", "--exact", "--nocapture"]);
     if let Some(seed) = options.seed {
         command.env("OTTLA_SIM_SEED", seed.to_string());
     } else {
         command.env("OTTLA_SIM_SEEDS", options.seeds.to_string());
         command.env("OTTLA_SIM_FIRST", options.from.to_string());
+    }
+    if options.keep_going {
+        command.env("OTTLA_SIM_KEEP_GOING", "1");
     }
     if let Some(jobs) = options.jobs {
         command.env("OTTLA_SIM_JOBS", jobs.to_string());

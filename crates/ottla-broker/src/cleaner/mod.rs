@@ -273,11 +273,16 @@ impl LogCleaner {
     /// Removes what lies below the log start of compacted logs, and what is too old or too much where `delete` is a policy
     /// too. It is done here so that retention and compaction do not meet.
     fn remove_old_segments(&self, broker: &Broker, stop: &Stop) {
-        for partition in broker.partitions() {
+        let due = begin_retention(broker);
+        if due.is_empty() {
+            return;
+        }
+        broker.replicas.checkpoint(broker, &[Checkpoint::LogStarts]);
+        for partition in due {
             if stop.load(Ordering::Relaxed) {
                 return;
             }
-            if !partition.settings().log.cleanup_policy.compact || !partition.dir().is_online() {
+            if !partition.dir().is_online() {
                 continue;
             }
             {
@@ -305,6 +310,26 @@ impl LogCleaner {
             self.work().in_progress.remove(&key(&partition));
         }
     }
+}
+
+/// The compacted partitions whose log start is now where removing old segments will have it.
+fn begin_retention(broker: &Broker) -> Vec<Arc<Partition>> {
+    let mut due = Vec::new();
+    for partition in broker.partitions() {
+        if !partition.settings().log.cleanup_policy.compact || !partition.dir().is_online() {
+            continue;
+        }
+        let begun = partition.update(|replica| {
+            let begun = replica.log_mut().begin_retention(clock::now_ms());
+            (begun, replica.advance())
+        });
+        match begun {
+            None | Some(Ok(None) | Err(LogError::Poisoned { .. })) => {}
+            Some(Ok(Some(_))) => due.push(partition),
+            Some(Err(failure)) => error!(partition = %partition.id, "{}", partition.dir().failed(&failure)),
+        }
+    }
+    due
 }
 
 fn key(partition: &Partition) -> PartitionKey {

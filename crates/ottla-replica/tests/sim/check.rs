@@ -7,6 +7,7 @@ use ottla_storage::log::{Log, ReadRequest};
 use ottla_types::{Offset, Sequence};
 
 use crate::life::Life;
+use crate::load::shown;
 use crate::model::{Model, Record, header, last_offset, records};
 use crate::world::{Stopped, Topic};
 
@@ -43,7 +44,11 @@ pub(crate) fn after_restart(life: &mut Life, topic: Topic) -> Result<Vec<Vec<u8>
     life.tell_files(topic);
     let world = life.world();
     let found = world.with(topic, |replica| batches(replica.log()));
+    let is_moving = world.moves.get_mut().expect("no panic before").contains_key(&topic);
     life.tell(format_args!("{topic:?} {start} {watermark} {end}, clean: {was_clean}"));
+    for batch in &found {
+        life.tell(format_args!("{topic:?} has {}", shown(batch)));
+    }
     let model = life.models.get_mut(&topic).expect("each topic has its model");
     let context = format!(
         "{topic:?} from {start} to {end}, {} must be there, promised {} from {}",
@@ -53,12 +58,11 @@ pub(crate) fn after_restart(life: &mut Life, topic: Topic) -> Result<Vec<Vec<u8>
     assert!(start.0 <= model.start, "the log begins after what was removed: {context}");
     assert!(watermark.0 <= model.counted.max(start.0), "what nobody has promised counts: {context}");
     let lost = match topic {
-        Topic::Compacted => keep_compacted(model, &found, &context),
+        Topic::Compacted => keep_compacted(model, &found, is_moving, &context),
         Topic::Retained | Topic::Kept | Topic::Cached | Topic::Flushed => {
             keep_prefix(model, &found, (start.0, end.0), &context)
         }
     };
-    model.uncut = None;
     if end.0 < model.promised {
         model.lose(end.0);
         life.tally.lost_promised += 1;
@@ -101,24 +105,36 @@ fn keep_prefix(model: &mut Model, found: &[Vec<u8>], (start, end): (i64, i64), c
         }
         next.is_none()
     };
-    let was_uncut = model.uncut.as_ref().is_some_and(|uncut| fits(uncut));
-    assert!(fits(&model.batches) || was_uncut, "the log is not what was written: {context}");
-    if let Some(uncut) = model.uncut.take()
-        && was_uncut
-    {
+    let was_cut = fits(&model.batches);
+    let was_uncut = !was_cut && model.uncut.as_ref().is_some_and(|uncut| fits(uncut));
+    assert!(was_cut || was_uncut, "the log is not what was written: {context}");
+    if was_uncut && let Some(uncut) = model.uncut.take() {
         model.batches = uncut;
     }
     let before = model.batches.len();
     model.batches.retain(|batch| last_offset(batch) < end);
     let lost = (before - model.batches.len()) as u64;
-    // A log that lost everything below its start begins anew there.
-    assert!(model.end() == end || (found.is_empty() && start == end), "{context}: ends at {}", model.end());
+    model.begun = model.begun.min(end);
+    if found.is_empty() && start == end && model.end() < start {
+        // What was lost reached below its start.
+        model.begun = start;
+    }
+    assert!(model.end() == end, "{context}: ends at {}", model.end());
     lost
 }
 
 /// Of a compacted log the newest record of each key is there, unless it is a tombstone, in order, and nothing that was never
 /// written. What was not promised may be there in part: in a compacted log a hole cannot be told from what compaction leaves.
-fn keep_compacted(model: &mut Model, found: &[Vec<u8>], context: &str) -> u64 {
+fn keep_compacted(model: &mut Model, found: &[Vec<u8>], is_moving: bool, context: &str) -> u64 {
+    let is_back = |batch: &mut Vec<u8>| {
+        found.iter().any(|found| {
+            last_offset(found) == last_offset(batch)
+                && header(found).leader_epoch() == header(batch).leader_epoch()
+        })
+    };
+    let back: Vec<Vec<u8>> = model.elsewhere.extract_if(.., is_back).collect();
+    model.batches.extend(back);
+    model.batches.sort_by_key(|batch| last_offset(batch));
     let mut written: BTreeMap<i64, Record> = BTreeMap::new();
     for batch in model.uncut.iter().flatten().chain(&model.batches) {
         written.extend(records(batch).into_iter().map(|record| (record.offset, record)));
@@ -152,10 +168,15 @@ fn keep_compacted(model: &mut Model, found: &[Vec<u8>], context: &str) -> u64 {
     if let Some(uncut) = model.uncut.take() {
         model.batches = uncut;
     }
-    let before = model.batches.len();
-    let kept: Vec<Vec<u8>> = model.batches.iter().filter(|batch| is_there(batch)).cloned().collect();
+    let (kept, lost): (Vec<_>, Vec<_>) =
+        std::mem::take(&mut model.batches).into_iter().partition(|batch| is_there(batch));
     model.batches = kept;
-    (before - model.batches.len()) as u64
+    let count = lost.len() as u64;
+    model.elsewhere.extend(lost);
+    if !is_moving {
+        model.elsewhere.clear();
+    }
+    count
 }
 
 fn everything(topic: Topic, log: &Log, model: &Model, found: &[Vec<u8>]) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ottla_storage::dir::{
     Checkpoint, apply_retention, close_idle_files, flush_due, remove_old_files, write_checkpoints,
 };
-use ottla_storage::fs::{Effect, Fault, Fs, MemFs, Operation};
+use ottla_storage::fs::{Effect, Fault, Fs, MemFs, Operation, read_file};
 use ottla_types::{LeaderEpoch, Offset};
 
 use crate::dice::Dice;
@@ -130,6 +130,24 @@ impl Life {
     pub(crate) fn tell(&self, what: std::fmt::Arguments<'_>) {
         if self.is_told {
             eprintln!("{:>7} {what}", self.fs.operations());
+        }
+    }
+
+    /// The checkpoints of the directories.
+    fn tell_checkpoints(&self) {
+        let names = [
+            "recovery-point-offset-checkpoint",
+            "log-start-offset-checkpoint",
+            "replication-offset-checkpoint",
+        ];
+        for path in DIRS.into_iter().flat_map(|dir| names.map(|name| std::path::Path::new(dir).join(name))) {
+            if self.is_told
+                && let Ok(text) = read_file(&self.fs, &path, 1 << 20)
+            {
+                let lines: Vec<_> =
+                    String::from_utf8_lossy(&text).lines().skip(2).map(str::to_owned).collect();
+                self.tell(format_args!("{}: {}", path.display(), lines.join(", ")));
+            }
         }
     }
 
@@ -313,11 +331,14 @@ impl Life {
                 let at = self.fs.operations() + self.dice.below(60);
                 self.fs.cut_power_at(at);
             }
-            for topic in Topic::EACH {
-                self.tell_files(topic);
-            }
+            Topic::EACH.into_iter().for_each(|topic| self.tell_files(topic));
+            self.tell_checkpoints();
             match World::start(&self.fs, self.now_ms, self.rules) {
                 Ok(world) => {
+                    for (key, report) in world.reports.iter().filter(|(_, report)| !report.events.is_empty())
+                    {
+                        self.tell(format_args!("{key:?}: {:?}", report.events));
+                    }
                     self.world = Some(world);
                     self.check_marker();
                     let found = self.world().moves.get_mut().expect("no panic before").len();
@@ -359,6 +380,7 @@ impl Life {
             self.end_flush(topic)?;
             let (_, watermark, end) = self.world().offsets(topic);
             assert_eq!(watermark, end, "{topic:?}: everything is durable");
+            self.model(topic).uncut = None;
             assert!(watermark.0 >= self.models[&topic].promised, "{topic:?}: the high watermark went back");
         }
         Ok(())
@@ -498,7 +520,9 @@ impl Life {
             2 => &ALL[2..],
             _ => &ALL,
         };
-        self.world().write_checkpoints(which)
+        self.world().write_checkpoints(which)?;
+        self.tell_checkpoints();
+        Ok(())
     }
 
     fn retain(&mut self) -> Result<(), Stopped> {
@@ -617,8 +641,11 @@ impl Life {
                 if watermark == end || self.dice.one_in(3) {
                     self.world().finish_move(topic, unique)?;
                     self.tally.moves_finished += 1;
-                    let is_kept = topic == Topic::Compacted || self.world().offsets(topic).0 == start;
-                    assert!(is_kept, "{topic:?}: a move has moved the log start from {start}");
+                    // What was removed once, and came back with a crash, need not be in the copy.
+                    let removed = Offset(self.models[&topic].start);
+                    let moved = self.world().offsets(topic).0;
+                    let is_kept = topic == Topic::Compacted || moved == start || moved <= removed;
+                    assert!(is_kept, "{topic:?}: a move has moved the log start from {start} to {moved}");
                     self.advance(topic);
                     self.world().write_checkpoints(&ALL)?;
                     check::running(self, topic);
@@ -639,17 +666,23 @@ impl Life {
                 }
             }
             1 => {
+                let mut has_failed = false;
                 for dir in world.online() {
-                    flush_due(&world.dirs, &dir, &*world, world.now_ms)?;
+                    has_failed |= flush_due(&world.dirs, &dir, &*world, world.now_ms).is_err();
                 }
                 for topic in world.topics() {
                     let now_ms = self.world().now_ms;
+                    let is_online = self.world().dir_of(topic).is_online();
                     self.world().with(topic, |replica| {
                         let log = replica.log();
                         let (durable, end) = (log.durable_offset(), log.log_end_offset());
-                        assert!(!log.flush_due(now_ms), "{topic:?} was to be flushed: {durable} of {end}");
+                        let is_due = is_online && log.flush_due(now_ms);
+                        assert!(!is_due, "{topic:?} was to be flushed: {durable} of {end}");
                     });
                     self.advance(topic);
+                }
+                if has_failed {
+                    return Err(Stopped::Disk);
                 }
             }
             _ => {

@@ -6,7 +6,7 @@ use ottla_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence};
 
 use crate::dice::Dice;
 use crate::life::Life;
-use crate::model::{Sent, Writer, header};
+use crate::model::{Sent, Writer, header, last_offset};
 use crate::world::{Ack, Stopped, Topic};
 
 /// As Kafka's clients: a broker remembers that many batches of a producer.
@@ -50,9 +50,24 @@ fn batch(dice: &mut Dice, now_ms: i64, writer: Option<&Writer>, epoch_and_more: 
     builder.build().expect("it can be built")
 }
 
-fn is_there(sent: &Sent, survived: &[Vec<u8>]) -> bool {
+/// A batch in few words.
+pub(crate) fn shown(batch: &[u8]) -> String {
+    let header = header(batch);
+    let (id, epoch, first) = (header.producer_id(), header.producer_epoch(), header.base_sequence().value());
+    let kind = if header.attributes().is_control() { "marker" } else { "sequence" };
+    format!(
+        "{}..={} of epoch {}: producer {id} epoch {epoch} {kind} {first}",
+        header.base_offset(),
+        header.last_offset(),
+        header.leader_epoch()
+    )
+}
+
+/// The first offset of a batch that is there, and the one after it.
+fn place_of(sent: &Sent, survived: &[Vec<u8>]) -> Option<(i64, i64)> {
     let own = header(&sent.bytes);
-    survived.iter().map(|batch| header(batch)).any(|found| {
+    let is_it = |batch: &&Vec<u8>| {
+        let found = header(batch);
         found.producer_id() == own.producer_id()
             && found.producer_epoch() == own.producer_epoch()
             && found.attributes().is_control() == sent.is_marker
@@ -61,7 +76,8 @@ fn is_there(sent: &Sent, survived: &[Vec<u8>]) -> bool {
             } else {
                 found.base_sequence() == own.base_sequence()
             }
-    })
+    };
+    survived.iter().find(is_it).map(|batch| (header(batch).base_offset().0, last_offset(batch) + 1))
 }
 
 impl Life {
@@ -72,7 +88,8 @@ impl Life {
         let mut noted = bytes.to_vec();
         patch::set_base_offset(&mut noted, end);
         patch::set_leader_epoch(&mut noted, epoch);
-        let required = crate::model::last_offset(&noted) + 1;
+        let required = last_offset(&noted) + 1;
+        self.tell(format_args!("{topic:?} is sent {}", shown(&noted)));
         self.model(topic).batches.push(noted);
         let append = LeaderAppend {
             origin,
@@ -184,6 +201,7 @@ impl Life {
     pub(crate) fn produce_wrong(&mut self, topic: Topic) -> Result<(), Stopped> {
         let at =
             usize::try_from(self.dice.below(self.models[&topic].writers.len() as u64)).expect("an index");
+        self.begin_epoch_if_forgotten(topic, at);
         let writer = self.models[&topic].writers[at].clone();
         let repeated = writer.unacked.last().filter(|sent| !sent.is_marker).or(writer.last_acked.as_ref());
         let (mut bytes, base) = match repeated {
@@ -236,11 +254,12 @@ impl Life {
 
     /// After a restart the clients send again what was not acknowledged.
     pub(crate) fn resend(&mut self, topic: Topic, survived: &[Vec<u8>]) -> Result<(), Stopped> {
+        self.model(topic).disconnect();
         for at in 0..self.models[&topic].writers.len() {
             self.begin_epoch_if_forgotten(topic, at);
             let writer = &mut self.model(topic).writers[at];
             let unacked = std::mem::take(&mut writer.unacked);
-            let there: Vec<bool> = unacked.iter().map(|sent| is_there(sent, survived)).collect();
+            let there: Vec<bool> = unacked.iter().map(|sent| place_of(sent, survived).is_some()).collect();
             if topic == Topic::Compacted && !there.is_sorted_by_key(|there| !there) {
                 // Later batches are there, earlier ones are not (`check::keep_compacted`): as a client that is told so, it
                 // starts over in a new epoch.
@@ -251,8 +270,8 @@ impl Life {
             }
             let mut left = unacked.into_iter();
             while let Some(sent) = left.next() {
-                let outcome = if is_there(&sent, survived) {
-                    self.resend_survivor(topic, at, &sent)
+                let outcome = if let Some(place) = place_of(&sent, survived) {
+                    self.resend_survivor(topic, at, &sent, place)
                 } else {
                     self.tally.resent += 1;
                     let origin =
@@ -271,9 +290,16 @@ impl Life {
 
     /// A batch that is there is not taken twice. Only the newest of a producer is known for sure after a restart: a snapshot
     /// has no more.
-    fn resend_survivor(&mut self, topic: Topic, at: usize, sent: &Sent) -> Result<(), Stopped> {
+    fn resend_survivor(
+        &mut self,
+        topic: Topic,
+        at: usize,
+        sent: &Sent,
+        place: (i64, i64),
+    ) -> Result<(), Stopped> {
         self.model(topic).writers[at].unacked.push(sent.clone());
         if sent.is_marker {
+            self.sent(topic, at, place);
             return Ok(());
         }
         let append = LeaderAppend {
@@ -287,9 +313,8 @@ impl Life {
         match self.world().with(topic, |replica| replica.append(&mut bytes, append).map(|(info, _)| info)) {
             Ok(info) => {
                 assert!(info.duplicate, "{topic:?}: a batch was taken twice: {info:?}");
-                let sent = self.model(topic).writers[at].unacked.last_mut().expect("just put there");
-                (sent.base, sent.required) = (info.first_offset.0, info.last_offset.0 + 1);
-                self.look(topic);
+                assert_eq!((info.first_offset.0, info.last_offset.0 + 1), place, "{topic:?}: repeated");
+                self.sent(topic, at, place);
                 Ok(())
             }
             Err(AppendError::OutOfOrderSequence { .. }) => {
@@ -299,6 +324,7 @@ impl Life {
                     known[&self.models[&topic].writers[at].id].last_sequence > last,
                     "{topic:?}: falsely refused"
                 );
+                self.sent(topic, at, place);
                 Ok(())
             }
             Err(AppendError::Log(error)) => Err(self.world().failed(topic, &error)),

@@ -3,7 +3,7 @@
 //! and must keep what it has promised (`model.rs`).
 //!
 //! `cargo xtask sim` plays more seeds (`OTTLA_SIM_SEEDS`, from `OTTLA_SIM_FIRST` on, `OTTLA_SIM_JOBS` at once), or one and tells
-//! what happens in it (`OTTLA_SIM_SEED`). The first that fails ends it.
+//! what happens in it (`OTTLA_SIM_SEED`). The first that fails ends it, unless `OTTLA_SIM_KEEP_GOING` is set.
 
 #![allow(missing_docs)]
 
@@ -44,13 +44,15 @@ fn what_was_promised_is_kept() {
     let first = number("OTTLA_SIM_FIRST").unwrap_or(0);
     let processors = || std::thread::available_parallelism().map_or(1, usize::from) as u64;
     let jobs = number("OTTLA_SIM_JOBS").unwrap_or_else(processors).max(1);
-    let (next, total, failed) = (AtomicU64::new(0), Mutex::new(Tally::default()), Mutex::new(None));
+    let keeps_going = std::env::var_os("OTTLA_SIM_KEEP_GOING").is_some();
+    let (next, total, failed) = (AtomicU64::new(0), Mutex::new(Tally::default()), Mutex::new(Vec::new()));
+    let is_over = || !keeps_going && !failed.lock().expect("no panic while held").is_empty();
     std::thread::scope(|scope| {
         for _ in 0..jobs {
             scope.spawn(|| {
                 loop {
                     let at = next.fetch_add(1, Ordering::Relaxed);
-                    if at >= seeds || failed.lock().expect("no panic while held").is_some() {
+                    if at >= seeds || is_over() {
                         return;
                     }
                     if at > 0 && at.is_multiple_of(PROGRESS) {
@@ -59,15 +61,18 @@ fn what_was_promised_is_kept() {
                     let life = AssertUnwindSafe(|| Life::new(first + at, Rules::default()).live());
                     match catch_unwind(life) {
                         Ok(tally) => total.lock().expect("no panic while held").add(&tally),
-                        Err(_) => *failed.lock().expect("no panic while held") = Some(first + at),
+                        Err(_) => {
+                            eprintln!("seed {} failed", first + at);
+                            failed.lock().expect("no panic while held").push(first + at);
+                        }
                     }
                 }
             });
         }
     });
     let failed = failed.into_inner().expect("no panic while held");
-    if let Some(seed) = failed {
-        panic!("seed {seed} failed: cargo xtask sim --seed {seed}");
+    if let Some(seed) = failed.first() {
+        panic!("{} seeds failed: {failed:?}; cargo xtask sim --seed {seed}", failed.len());
     }
     let total = total.into_inner().expect("no panic while held");
     eprintln!("{seeds} seeds: {total:?}");

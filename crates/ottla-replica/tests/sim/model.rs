@@ -19,8 +19,11 @@ pub(crate) struct Model {
     /// Every batch handed to the log, ascending, with offset and epoch, also those that retention has removed since. The last
     /// one may have come to nothing if the power failed meanwhile.
     pub(crate) batches: Vec<Vec<u8>>,
-    /// The same from before a cut that may or may not have happened.
+    /// The same from before a cut that may or may not have happened, or may not be durable.
     pub(crate) uncut: Option<Vec<Vec<u8>>>,
+    /// What a compacted log has lost, of what nobody was promised, while it was being moved: the copy in the other directory may
+    /// have it. In a compacted log the hole that it left cannot be told from what compaction leaves.
+    pub(crate) elsewhere: Vec<Vec<u8>>,
     /// Everything below was acknowledged, or could be read: it must never go.
     pub(crate) promised: i64,
     /// Of these, what was known to be durable.
@@ -31,6 +34,8 @@ pub(crate) struct Model {
     pub(crate) survives: i64,
     /// The highest start that the log has had: what lies below may be gone.
     pub(crate) start: i64,
+    /// Where the log began anew, empty, because a crash had left it nothing above its start; 0 if it never did.
+    pub(crate) begun: i64,
     pub(crate) writers: Vec<Writer>,
 }
 
@@ -99,7 +104,7 @@ pub(crate) fn records(batch: &[u8]) -> Vec<Record> {
 
 impl Model {
     pub(crate) fn end(&self) -> i64 {
-        self.batches.last().map_or(0, |batch| last_offset(batch) + 1)
+        self.batches.last().map_or(0, |batch| last_offset(batch) + 1).max(self.begun)
     }
 
     /// The high watermark was seen.
@@ -113,6 +118,14 @@ impl Model {
                     writer.last_acked = Some(acked);
                 }
             }
+        }
+    }
+
+    /// The leader is another one, or another life of it: what was sent before and not acknowledged never will be, unless it is
+    /// sent again.
+    pub(crate) fn disconnect(&mut self) {
+        for sent in self.writers.iter_mut().flat_map(|writer| &mut writer.unacked) {
+            sent.required = i64::MAX;
         }
     }
 

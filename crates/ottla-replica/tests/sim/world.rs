@@ -11,7 +11,9 @@ use ottla_storage::dir::{
 };
 use ottla_storage::fs::{Effect, Fault, Fs, MemFs, Operation};
 use ottla_storage::log::cleaner::{Cleaner, CleaningError, CleaningHost};
-use ottla_storage::log::{AppendError, CleanupPolicy, FlushTicket, Log, LogConfig, LogError, ReadError};
+use ottla_storage::log::{
+    AppendError, CleanupPolicy, FlushTicket, LoadReport, Log, LogConfig, LogError, ReadError,
+};
 use ottla_types::{LeaderEpoch, NodeId, Offset, TopicPartition, Uuid};
 
 use crate::journal::Journaling;
@@ -74,6 +76,10 @@ impl Topic {
         LogKey::current(TopicPartition::new(name, 0))
     }
 
+    pub(crate) fn id(self) -> Uuid {
+        Uuid::from_parts(7, self as u64 + 1)
+    }
+
     pub(crate) fn is_synced(self) -> bool {
         !matches!(self, Self::Cached | Self::Flushed)
     }
@@ -117,6 +123,11 @@ impl Topic {
     }
 }
 
+/// As the metadata tells a broker: what does not say that it is of this topic is not.
+fn is_stray(partition: &TopicPartition, topic_id: Option<Uuid>) -> bool {
+    topic_id != Some(Topic::of(&LogKey::current(partition.clone())).id())
+}
+
 /// An acknowledgement that waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ack {
@@ -149,6 +160,8 @@ pub(crate) struct World {
     pub(crate) moves: Mutex<BTreeMap<Topic, PlacedLog>>,
     /// The directories that were stopped in good order.
     pub(crate) clean: Vec<PathBuf>,
+    /// What opening the logs took.
+    pub(crate) reports: Vec<(LogKey, LoadReport)>,
     pub(crate) now_ms: i64,
     pub(crate) rules: Rules,
     /// Flushes that have begun.
@@ -213,6 +226,7 @@ impl World {
             replicas: Mutex::default(),
             moves: Mutex::default(),
             clean: Vec::new(),
+            reports: Vec::new(),
             now_ms,
             rules,
             tickets: BTreeMap::new(),
@@ -241,7 +255,7 @@ impl World {
             };
             let outcomes = twins.into_iter().map(run).collect();
             let unique = now_ms.unsigned_abs().into();
-            let (left, _) = self.dirs.settle_twins(outcomes, &|_, _| false, None, unique);
+            let (left, _) = self.dirs.settle_twins(outcomes, &is_stray, None, unique);
             left.into_iter().try_for_each(|outcome| self.admit(outcome))?;
         }
         for job in loads.into_iter().flat_map(|load| load.jobs) {
@@ -253,14 +267,17 @@ impl World {
 
     fn admit(&mut self, outcome: LoadOutcome) -> Result<(), Stopped> {
         let topic = Topic::of(outcome.key());
-        match self.dirs.admit(outcome, &|_, _| false, 1).expect("no log is there twice") {
-            Admission::Admitted(placed, _) if placed.key.is_future => {
+        let unique = self.fs.operations().into();
+        match self.dirs.admit(outcome, &is_stray, unique).expect("no log is there twice") {
+            Admission::Admitted(placed, report) if placed.key.is_future => {
+                self.reports.push((placed.key.clone(), report));
                 self.moves.lock().expect("no panic before").insert(topic, *placed);
             }
-            Admission::Admitted(placed, _) => {
+            Admission::Admitted(placed, report) => {
+                self.reports.push((placed.key.clone(), report));
                 self.enter(topic, Replica::new(placed.log, topic.durability(self.rules)));
             }
-            Admission::SetAside(path) => panic!("{} was set aside", path.display()),
+            Admission::SetAside(_) => {}
             Admission::Failed(offline) => {
                 assert!(self.fs.is_powered_off(), "{topic:?} cannot be opened: {offline}");
                 return Err(Stopped::Disk);
@@ -277,7 +294,7 @@ impl World {
         let topic = Topic::of(&key);
         NewLog {
             key,
-            topic_id: Uuid::from_parts(7, topic as u64 + 1),
+            topic_id: topic.id(),
             is_new: true,
             dir_id,
             config: topic.config(),

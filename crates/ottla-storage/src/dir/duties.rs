@@ -128,7 +128,7 @@ pub fn apply_retention(
     let mut due = Vec::new();
     for key in dirs.logs_in(dir) {
         with_log(dir, owner, &key, &mut |log| {
-            if !log.config().cleanup_policy.compact && log.is_retention_due(now_ms)? {
+            if !log.config().cleanup_policy.compact && log.begin_retention(now_ms)?.is_some() {
                 due.push(key.clone());
             }
             Ok(())
@@ -138,11 +138,11 @@ pub fn apply_retention(
         return Ok(summary);
     }
     // A crash may bring some of the removed segments back and leave a hole behind them. Above the recovery point that would look
-    // like an end that was never written, and what follows would go.
+    // like an end that was never written, and what follows would go; above the log start the end of a transaction may be missing.
     for key in &due {
         flush_if(dir, owner, key, now_ms, &|_| true)?;
     }
-    write_checkpoints(dirs, dir, owner, &[Checkpoint::RecoveryPoints])?;
+    write_checkpoints(dirs, dir, owner, &[Checkpoint::RecoveryPoints, Checkpoint::LogStarts])?;
     for key in due {
         let mut more = true;
         while more {

@@ -251,8 +251,7 @@ fn open_with_journal(
     journal: &JournalContents,
 ) -> Result<(Log, LoadReport), LogError> {
     // The log may have been shortened below its start: what is in the journal must find its place before anybody notices.
-    let whole = LogOpen { log_start_offset: Offset::ZERO, ..open };
-    let (mut log, mut report) = Log::open(Arc::clone(fs), path, config.clone(), whole)?;
+    let (mut log, mut report) = Log::open_to_go_on(Arc::clone(fs), path, config.clone(), open)?;
     let pieces = journal.of(path, log.topic_id());
     let Replayed { records, has_gap } = log.replay_journal(pieces, open.now_ms)?;
     if records > 0 {

@@ -220,9 +220,16 @@ impl Log {
         }
     }
 
-    /// Whether `flush.messages` or a rolled segment ask for a flush now: Kafka asks with each append (`UnifiedLog.append`).
+    /// Whether `flush.messages`, a rolled segment or the first records of a new log ask for a flush now: Kafka asks with each
+    /// append (`UnifiedLog.append`).
     pub fn flush_due_by_append(&self) -> bool {
-        self.durable < self.active().base || self.flush_messages_reached()
+        self.durable < self.active().base || self.flush_messages_reached() || self.may_become_stray()
+    }
+
+    /// Whether a power cut can leave records without the file that says of which topic they are, so that nobody would serve
+    /// them (`UnifiedLog.maybeFlushMetadataFile`).
+    fn may_become_stray(&self) -> bool {
+        self.metadata_unsynced && self.log_end > self.durable
     }
 
     /// Whether as many records are not durable as `flush.messages` says.

@@ -13,6 +13,8 @@ pub struct Chunk {
     slice: Option<LogSlice>,
     /// Where the slice begins.
     start: Offset,
+    /// Where the copied log began.
+    log_start: Offset,
     /// Where the copied log ended.
     end: Offset,
     /// What the copied log knows of the future one's newest epoch, as a leader tells its follower.
@@ -52,7 +54,8 @@ impl Log {
             upper_bound,
             aborted_transactions: false,
         })?;
-        Ok(Chunk { slice: read.slice, start: read.start.offset, end: self.log_end, agreed })
+        let (start, log_start) = (read.start.offset, self.log_start);
+        Ok(Chunk { slice: read.slice, start, log_start, end: self.log_end, agreed })
     }
 
     /// Takes a chunk, whose batches are `bytes`, into this future log. Returns how many bytes were written; `None` when the
@@ -72,8 +75,10 @@ impl Log {
             self.truncate_to(common, now_ms).map_err(AppendError::Log)?;
             return Ok(Some(0));
         }
+        // What this log has, if anything, is below the start of the other one, and so may be the end of a transaction in it.
+        let begins_anew = self.log_start == end || chunk.log_start > end;
         let Some(bytes) = bytes else {
-            if end < chunk.end && self.log_start == end {
+            if end < chunk.end && begins_anew {
                 self.truncate_fully_and_start_at(chunk.end, None, now_ms).map_err(AppendError::Log)?;
             } else if end < chunk.end {
                 // Compaction has removed the last records; the log ends after them all the same.
@@ -82,7 +87,7 @@ impl Log {
             return Ok(None);
         };
         // What lies below has gone from the current log in the meantime, or never was in this one.
-        if chunk.start > end && self.log_start == end {
+        if chunk.start > end && begins_anew {
             self.truncate_fully_and_start_at(chunk.start, None, now_ms).map_err(AppendError::Log)?;
         }
         Ok(Some(self.append_as_follower(bytes, LeaderEpoch(i32::MAX), now_ms)?.written_bytes))

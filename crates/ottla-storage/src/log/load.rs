@@ -146,6 +146,30 @@ impl Log {
         config: LogConfig,
         open: LogOpen,
     ) -> Result<(Self, LoadReport), LogError> {
+        Self::open_as(fs, dir, config, open, false)
+    }
+
+    /// As [`Log::open`], of a log whose last records may be in the journal alone: it may end below its start, and begins
+    /// no later than it ends.
+    ///
+    /// # Errors
+    /// As [`Log::open`].
+    pub(crate) fn open_to_go_on(
+        fs: Arc<dyn Fs>,
+        dir: &Path,
+        config: LogConfig,
+        open: LogOpen,
+    ) -> Result<(Self, LoadReport), LogError> {
+        Self::open_as(fs, dir, config, open, true)
+    }
+
+    fn open_as(
+        fs: Arc<dyn Fs>,
+        dir: &Path,
+        config: LogConfig,
+        open: LogOpen,
+        goes_on: bool,
+    ) -> Result<(Self, LoadReport), LogError> {
         let mut report = LoadReport::default();
         let (listing, created) = list_and_tidy(fs.as_ref(), dir, &mut report)?;
         // What a process did that was killed before its first flush may be in memory only.
@@ -184,7 +208,7 @@ impl Log {
         log.producers.snapshots = listing.snapshots.keys().copied().collect();
         let damaged = log.load_segments(&listing, &open)?;
         log.recover(&damaged, &open, &mut report)?;
-        log.settle(&listing, &open, &mut report)?;
+        log.settle(&listing, &open, goes_on, &mut report)?;
         let fs = log.fs.clone();
         for segment in &mut log.segments {
             segment.drop_handles(fs.as_ref())?;
@@ -287,17 +311,25 @@ impl Log {
     }
 
     /// With the segments in order: where the log ends and starts, and what its producers are.
-    fn settle(&mut self, listing: &Listing, open: &LogOpen, report: &mut LoadReport) -> Result<(), LogError> {
+    fn settle(
+        &mut self,
+        listing: &Listing,
+        open: &LogOpen,
+        goes_on: bool,
+        report: &mut LoadReport,
+    ) -> Result<(), LogError> {
         let mut end = self.find_log_end(open)?;
-        if end.is_some_and(|end| end < open.log_start_offset) {
+        let start =
+            end.filter(|_| goes_on).map_or(open.log_start_offset, |end| end.min(open.log_start_offset));
+        if end.is_some_and(|end| end < start) {
             report.events.push(LoadEvent::RemovedSegments { bases: self.segment_base_offsets().collect() });
             self.remove_segments_from(0, open.now_ms, false)?;
             self.epochs.clear();
-            self.reset_producers(open.log_start_offset)?;
+            self.reset_producers(start)?;
             end = None;
         }
         if self.segments.is_empty() {
-            self.push_segment(open.log_start_offset, open.now_ms)?;
+            self.push_segment(start, open.now_ms)?;
         }
         let fresh = end.is_none();
         self.log_end = end.unwrap_or(self.active().base);
@@ -305,8 +337,8 @@ impl Log {
             if open.clean_shutdown && !fresh { self.log_end } else { open.recovery_point.min(self.log_end) };
         self.epochs.truncate_from_end(self.log_end);
         let first = self.segments.first().map_or(Offset::ZERO, |segment| segment.base);
-        self.log_start = open.log_start_offset.max(first);
-        self.epochs.truncate_from_start(open.log_start_offset);
+        self.log_start = start.max(first);
+        self.epochs.truncate_from_start(start);
         self.high_watermark = self.log_start;
         self.remove_stray_snapshots()?;
         self.load_producers(listing, open, report)

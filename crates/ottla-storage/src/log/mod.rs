@@ -192,9 +192,12 @@ impl Log {
         if durable_end > self.segments[at].base { durable_end - 1 } else { self.durable }
     }
 
-    /// What belongs in `log-start-offset-checkpoint`, if anything: only a start inside of the first segment is not evident.
+    /// What belongs in `log-start-offset-checkpoint`, if anything: only a start inside of the first segment is not evident, and
+    /// one before which a crash may bring removed segments back.
     pub fn log_start_checkpoint(&self) -> Option<Offset> {
-        self.segments.first().is_some_and(|first| first.base < self.log_start).then_some(self.log_start)
+        let first = self.segments.first()?.base;
+        let may_come_back = first > Offset::ZERO && self.dir_changes != self.dir_synced;
+        (first < self.log_start || may_come_back).then_some(self.log_start)
     }
 
     /// Bytes in all segment files.

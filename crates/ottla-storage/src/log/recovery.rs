@@ -102,6 +102,9 @@ impl Log {
             segment.sync_log(fs.as_ref())?;
             let reason = found.reason.unwrap_or_else(|| "unreadable".to_owned());
             report.events.push(LoadEvent::CutTail { base, removed_bytes, reason });
+        } else if unflushed {
+            // The length may be that of a cut whose sync failed, and no later sync would know of it.
+            segment.cut_log(fs.as_ref(), found.valid_bytes)?;
         }
         segment.seal(fs.as_ref())?;
         segment.changes += 1;

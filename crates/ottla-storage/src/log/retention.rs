@@ -57,19 +57,36 @@ impl Log {
         if offset <= self.log_start {
             return Ok(false);
         }
-        self.log_start = offset;
-        self.epochs.truncate_from_start(offset);
-        self.producers.log_start_moved(offset);
+        self.move_start(offset);
         Ok(true)
     }
 
-    /// Whether [`Log::delete_old_segments`] would remove anything.
+    /// Moves the log start to where [`Log::delete_old_segments`] will have it, and removes nothing yet; `None` when there is
+    /// nothing to remove. The start is to be in its checkpoint before it does: a crash may bring any of the removed segments
+    /// back, and a transaction whose end is in another one would then be open for ever.
     ///
     /// # Errors
     /// The disk; or it failed before.
-    pub fn is_retention_due(&self, now_ms: i64) -> Result<bool, LogError> {
+    pub fn begin_retention(&mut self, now_ms: i64) -> Result<Option<Offset>, LogError> {
         self.check_writable()?;
-        Ok(self.removable(now_ms)?.is_some())
+        let (mut at, mut bytes) = (0, self.size_bytes());
+        while self.removable(at, bytes, now_ms)?.is_some() {
+            bytes = bytes.saturating_sub(u64::from(self.segments[at].size));
+            at += 1;
+        }
+        if at == 0 {
+            return Ok(None);
+        }
+        self.move_start(self.segments.get(at).map_or(self.log_end, |first| first.base));
+        Ok(Some(self.log_start))
+    }
+
+    fn move_start(&mut self, to: Offset) {
+        if to > self.log_start {
+            self.log_start = to;
+            self.epochs.truncate_from_start(to);
+            self.producers.log_start_moved(to);
+        }
     }
 
     /// Removes at most `max_segments` old segments by the rules of `cleanup.policy`: below the log start always, by size and
@@ -88,7 +105,7 @@ impl Log {
     fn run_retention(&mut self, now_ms: i64, max_segments: usize) -> Result<RetentionOutcome, LogError> {
         let mut outcome = RetentionOutcome::default();
         loop {
-            let Some(reason) = self.removable(now_ms)? else { return Ok(outcome) };
+            let Some(reason) = self.removable(0, self.size_bytes(), now_ms)? else { return Ok(outcome) };
             if outcome.removed.len() == max_segments {
                 outcome.more = true;
                 return Ok(outcome);
@@ -99,21 +116,16 @@ impl Log {
             let segment = self.segments.remove(0);
             let size_bytes = u64::from(segment.size);
             outcome.removed.push(RemovedSegment { base: segment.base, size_bytes, reason });
-            let new_start = self.segments.first().map_or(self.log_end, |first| first.base);
-            if new_start > self.log_start {
-                self.log_start = new_start;
-                self.epochs.truncate_from_start(new_start);
-                self.producers.log_start_moved(new_start);
-            }
+            self.move_start(self.segments.first().map_or(self.log_end, |first| first.base));
             self.discard_files(segment.paths(), now_ms)?;
             self.discard_snapshot(segment.base, now_ms)?;
         }
     }
 
-    /// Why the oldest segment may go, if it may.
-    fn removable(&self, now_ms: i64) -> Result<Option<RemovalReason>, LogError> {
-        let Some(oldest) = self.segments.first() else { return Ok(None) };
-        let next = self.segments.get(1).map(|next| next.base);
+    /// Why the segment `at` may go, if it may when those before it are gone and `bytes` are left.
+    fn removable(&self, at: usize, bytes: u64, now_ms: i64) -> Result<Option<RemovalReason>, LogError> {
+        let Some(oldest) = self.segments.get(at) else { return Ok(None) };
+        let next = self.segments.get(at + 1).map(|next| next.base);
         if self.high_watermark < next.unwrap_or(self.log_end) || (next.is_none() && oldest.size == 0) {
             return Ok(None);
         }
@@ -124,7 +136,7 @@ impl Log {
             return Ok(None);
         }
         if let Ok(limit) = u64::try_from(self.config.retention_bytes)
-            && self.size_bytes() >= limit.saturating_add(u64::from(oldest.size))
+            && bytes >= limit.saturating_add(u64::from(oldest.size))
         {
             return Ok(Some(RemovalReason::Size));
         }

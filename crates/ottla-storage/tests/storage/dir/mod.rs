@@ -7,6 +7,7 @@ mod kafka;
 mod life;
 mod load;
 mod removal;
+mod retention;
 mod shutdown;
 mod start;
 mod support;

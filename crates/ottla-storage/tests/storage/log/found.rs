@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ottla_storage::fs::{Fs, MemFs, OpenMode, read_file};
 use ottla_storage::log::{Log, LogConfig};
-use ottla_types::Offset;
+use ottla_types::{Offset, Uuid};
 
 use super::support::*;
 
@@ -169,6 +169,39 @@ fn a_future_log_is_cut_to_what_the_current_one_has_of_its_epochs() {
     assert_eq!(future.epoch_entries().to_vec(), current.epoch_entries().to_vec());
 }
 
+/// The copy kept what it had from below the start of the other log, with a hole behind it in which the end of a transaction was.
+#[test]
+fn a_future_log_that_was_left_behind_by_the_log_start_begins_anew_there() {
+    let fs = MemFs::new();
+    let producer = Producer { id: 21, epoch: 0, sequence: 0, transactional: true };
+    let mut current = open(&fs, config());
+    append(&mut current, batch(&[NOW], Some(producer), ottla_record::Codec::NONE)).unwrap();
+    append(&mut current, plain(2)).unwrap();
+    let place = PathBuf::from("/other/t-0.future");
+    let (mut future, _) =
+        Log::open(Arc::new(fs.clone()), &place, config(), opening(true, Offset(0))).unwrap();
+    let copy = |future: &mut Log, current: &Log| {
+        loop {
+            let chunk = current.chunk_after(future.log_end_offset(), future.latest_epoch(), 300).unwrap();
+            let bytes = chunk.read().unwrap();
+            if future.take_chunk(&chunk, bytes.as_deref(), NOW).unwrap().is_none() {
+                break;
+            }
+        }
+    };
+    copy(&mut future, &current);
+    let mut end = marker(21, 0, true, 0, NOW);
+    current.append_as_leader(&mut end, coordinator(0)).unwrap();
+    for _ in 0..4 {
+        append(&mut current, plain(2)).unwrap();
+    }
+    current.set_high_watermark(current.log_end_offset());
+    current.advance_log_start(Offset(7)).unwrap();
+    copy(&mut future, &current);
+    assert_eq!((future.log_start_offset(), future.log_end_offset()), (Offset(6), Offset(12)));
+    assert_eq!(future.first_undecided_offset(), None);
+}
+
 /// What compaction left of a log may end before the log does. A copy that had all of it was emptied to come to the same end.
 #[test]
 fn a_future_log_keeps_its_records_when_the_last_ones_were_compacted_away() {
@@ -244,5 +277,30 @@ fn what_a_killed_process_made_is_made_durable_by_the_next() {
         fs.crash(seed);
         let (log, _) = open_with(&fs, config(), opening(false, Offset(0)));
         assert_eq!((log.topic_id(), log.log_end_offset()), (Some(topic_id), Offset(1)), "seed {seed}");
+    }
+}
+
+/// With `page-cache` nothing else asks for a flush before a segment is rolled, and a power cut took the file that says of which
+/// topic the records are: the start then set the log aside.
+#[test]
+fn the_first_records_of_a_new_log_ask_for_a_flush_that_its_topic_id_survives() {
+    let topic_id = Uuid::from_parts(1, 2);
+    for seed in 0..16 {
+        let fs = MemFs::new();
+        fs.create_dir_all(std::path::Path::new(DIR).parent().unwrap()).unwrap();
+        fs.sync_dir(std::path::Path::new("/")).unwrap();
+        let mut log = open(&fs, config());
+        log.assign_topic_id(topic_id).unwrap();
+        assert!(!log.flush_due_by_append(), "there is nothing to lose");
+        append(&mut log, plain(1)).unwrap();
+        assert!(log.flush_due_by_append());
+        log.flush(NOW).unwrap();
+        append(&mut log, plain(1)).unwrap();
+        assert!(!log.flush_due_by_append());
+        drop(log);
+        fs.crash(seed);
+        let log = open(&fs, config());
+        assert_eq!(log.topic_id(), Some(topic_id));
+        assert!(log.log_end_offset() >= Offset(1));
     }
 }

@@ -1,0 +1,84 @@
+//! Retention, and a crash that brings back a part of what it removed.
+
+use std::path::{Path, PathBuf};
+
+use ottla_record::{BatchBuilder, EndTxnMarker};
+use ottla_storage::dir::{Checkpoint, Journal, NewLog, apply_retention, write_checkpoints};
+use ottla_storage::fs::{Fs, MemFs};
+use ottla_storage::log::{AppendOrigin, LeaderAppend, LogConfig, VerificationGuard};
+use ottla_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, Uuid};
+
+use super::support::{NOW, Node, formatted, key, names, new_log, small_config};
+
+const DIR: &str = "/a";
+const PRODUCER: (ProducerId, ProducerEpoch) = (ProducerId(21), ProducerEpoch(0));
+
+/// Takes a batch as it is.
+fn append(node: &Node, mut bytes: Vec<u8>) {
+    let mut logs = node.logs.lock().unwrap();
+    let log = &mut logs.get_mut(&key("t", 0)).unwrap().log;
+    let append = LeaderAppend {
+        origin: AppendOrigin::Coordinator,
+        leader_epoch: LeaderEpoch(0),
+        guard: VerificationGuard::default(),
+        transaction_version: 0,
+        now_ms: NOW,
+    };
+    log.append_as_leader(&mut bytes, append).unwrap();
+    let end = log.log_end_offset();
+    log.set_high_watermark(end);
+}
+
+/// A node with a log whose first segment has the records of a transaction, and a later one its marker.
+fn with_transaction(fs: &MemFs) -> Node {
+    let node = Node::start(fs, &[DIR]).unwrap();
+    let config = LogConfig { transaction_verification: false, ..small_config() };
+    node.create_as(NewLog { config, ..new_log("t", 0) }).unwrap();
+    let (id, epoch) = PRODUCER;
+    let mut first = BatchBuilder::new().producer(id, epoch, Sequence(0)).transactional(true);
+    first.append(NOW, None, Some(&[9; 100]), &[]).unwrap();
+    append(&node, first.build().unwrap());
+    node.append("t", 0, 10).unwrap();
+    let marker = EndTxnMarker { committed: true, coordinator_epoch: 0 };
+    append(&node, marker.batch(Offset(0), LeaderEpoch(0), NOW, id, epoch));
+    node.append("t", 0, 30).unwrap();
+    node.flush("t", 0).unwrap();
+    node
+}
+
+/// Gives the first segment its name back, but not its time index.
+fn bring_back_first(fs: &MemFs) {
+    let file = |name: &str| -> PathBuf { Path::new(DIR).join("t-0").join(name) };
+    fs.rename(&file("00000000000000000000.log.deleted"), &file("00000000000000000000.log")).unwrap();
+    fs.sync_dir(&file("")).unwrap();
+}
+
+/// The transaction was open for ever, and nobody who reads only what is committed came past the log start.
+#[test]
+fn a_removed_segment_that_comes_back_opens_no_transaction() {
+    for is_journaled in [false, true] {
+        let fs = formatted(&[DIR]);
+        let node = with_transaction(&fs);
+        let dir = &node.dirs.dirs()[0];
+        let mut journal = Journal::create(&fs, dir.path(), 16 * 1024, Uuid::from_parts(5, 5)).unwrap();
+        if is_journaled {
+            node.append("t", 0, 1).unwrap();
+            let ticket =
+                node.logs.lock().unwrap().get_mut(&key("t", 0)).unwrap().log.begin_journal().unwrap();
+            journal.commit(&[ticket.expect("little enough for the journal")]).unwrap();
+        }
+        assert!(apply_retention(&node.dirs, dir, &node, NOW).unwrap().segments > 3);
+        // Nothing has made the removal durable: what tells of the start must stay.
+        write_checkpoints(&node.dirs, dir, &node, &[Checkpoint::LogStarts]).unwrap();
+        let (start, _, end) = node.offsets("t", 0).unwrap();
+        drop(node);
+        bring_back_first(&fs);
+
+        let node = Node::start(&fs, &[DIR]).unwrap();
+        let (start_now, _, end_now) = node.offsets("t", 0).unwrap();
+        assert_eq!((start_now, end_now), (start, end), "journaled: {is_journaled}");
+        assert!(names(&fs, "/a/t-0").contains(&"00000000000000000000.log".to_owned()));
+        let open = node.logs.lock().unwrap()[&key("t", 0)].log.first_undecided_offset();
+        assert_eq!(open, None, "journaled: {is_journaled}");
+    }
+}
