@@ -15,7 +15,7 @@ use tracing::error;
 use crate::flusher::{FlushTurn, Flusher};
 use crate::metrics::Traffic;
 use crate::settings::TopicSettings;
-use crate::waiter::{Waiter, wake_all};
+use crate::waiter::{Pipeline, Waiter, wake_all};
 
 /// A log directory with its flusher.
 #[derive(Debug)]
@@ -201,8 +201,8 @@ impl Partition {
         if let Some(reason) = failure {
             self.dir().fail(&reason);
         }
-        if needs_flush && self.flush_turn.request() {
-            self.place.load().flusher.enqueue(Arc::clone(self), is_small);
+        if needs_flush {
+            self.request_flush(is_small);
         }
         wake_all(released);
         Some(result)
@@ -240,17 +240,42 @@ impl Partition {
         current.into_iter().chain(future).collect()
     }
 
-    /// Has what was appended until now made durable in place by its flusher.
-    pub(crate) fn queue_flush(self: &Arc<Self>) {
-        if self.flush_turn.request() {
-            self.place.load().flusher.enqueue(Arc::clone(self), false);
+    /// Parks an acknowledgement until the high watermark reaches `required`; `false` when it has, or never will.
+    pub(crate) fn park_ack(&self, required: Offset, waiter: Waiter) -> bool {
+        matches!(self.with(|replica| replica.park_ack(required, waiter)), Some(None))
+    }
+
+    /// Somebody whose acknowledgement is parked can do nothing before: a connection with a full pipeline, or anybody else.
+    pub(crate) fn press(self: &Arc<Self>, pipeline: Option<&Arc<Pipeline>>) {
+        // What comes while it is flushed is looked at afterwards.
+        if self.flush_turn.is_queued() {
+            self.place.load().flusher.press(pipeline);
         }
     }
 
-    /// Hands the partition, whose turn was requested, to its flusher once more.
-    pub(crate) fn enqueue_flush(self: &Arc<Self>) {
-        let is_small = self.with_unless_away(|replica| replica.may_journal()).unwrap_or(false);
-        self.place.load().flusher.enqueue(Arc::clone(self), is_small);
+    /// Has what was appended until now made durable in place by its flusher.
+    pub(crate) fn queue_flush(self: &Arc<Self>) {
+        self.request_flush(false);
+    }
+
+    fn request_flush(self: &Arc<Self>, is_small: bool) {
+        if self.flush_turn.request() {
+            self.place.load().flusher.enqueue(Arc::clone(self), is_small, 0);
+        }
+    }
+
+    /// For the flusher: ends its turn. If it was asked for meanwhile, the next begins at once, and the partition has to be queued where it is
+    /// at home now: whether it may go through the journal, and how many wait for it who can do nothing before.
+    pub(crate) fn end_flush(&self) -> Option<(Arc<Flusher>, bool, usize)> {
+        if !self.flush_turn.end() {
+            return None;
+        }
+        let (is_small, pressing) = self
+            .with_unless_away(|replica| {
+                (replica.may_journal(), replica.parked_acks().filter(|waiter| waiter.is_in_need()).count())
+            })
+            .unwrap_or((false, 1));
+        Some((Arc::clone(&self.place.load().flusher), is_small, pressing))
     }
 
     /// Whether the replica was taken away for good.

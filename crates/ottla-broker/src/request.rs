@@ -18,6 +18,7 @@ use crate::broker::Broker;
 use crate::metrics::Metrics;
 use crate::quotas::{MutationQuota, Quotas};
 use crate::telemetry::{ClientAttributes, Telemetry};
+use crate::waiter::Pipeline;
 
 /// The user of a connection without authentication.
 const ANONYMOUS: &str = "ANONYMOUS";
@@ -40,6 +41,8 @@ pub(crate) struct Session {
     pub(crate) quotas: Arc<Quotas>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) telemetry: Arc<Telemetry>,
+    /// Its appends that wait for acknowledgements.
+    pub(crate) pipeline: Arc<Pipeline>,
     /// Name and version of the client's software, when it has told them (KIP-511).
     software: OnceLock<(String, String)>,
     /// Whether the client has an instance of client telemetry, which goes with the connection.
@@ -53,6 +56,7 @@ impl Session {
             quotas: Arc::clone(&broker.quotas),
             metrics: Arc::clone(&broker.metrics),
             telemetry: Arc::clone(&broker.telemetry),
+            pipeline: Arc::default(),
             software: OnceLock::new(),
             has_telemetry: AtomicBool::new(false),
         }

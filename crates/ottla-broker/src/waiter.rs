@@ -44,21 +44,70 @@ impl Bell {
     }
 }
 
+/// The appends of a connection that wait for their acknowledgements, and how many may be under way: as many as there were
+/// lately. A client below that sends on; one at it may be able to do nothing before it is answered.
+#[derive(Debug, Default)]
+pub(crate) struct Pipeline {
+    unanswered: AtomicUsize,
+    depth: AtomicUsize,
+}
+
+impl Pipeline {
+    fn begin(&self) {
+        let unanswered = self.unanswered.fetch_add(1, Ordering::AcqRel) + 1;
+        self.depth.fetch_max(unanswered, Ordering::AcqRel);
+    }
+
+    /// Whether as many are under way as there were lately.
+    pub(crate) fn is_full(&self) -> bool {
+        self.unanswered.load(Ordering::Acquire) >= self.depth.load(Ordering::Acquire)
+    }
+
+    /// One is answered; returns whether it was full. `had_time`: the client could have sent more meanwhile. If it has nothing under way
+    /// any more, even so, it does not go as deep as it did.
+    fn end(&self, had_time: bool) -> bool {
+        let unanswered = self.unanswered.fetch_sub(1, Ordering::AcqRel);
+        let depth = self.depth.load(Ordering::Acquire);
+        if had_time && unanswered == 1 && depth > 1 {
+            self.depth.store(depth - 1, Ordering::Release);
+        }
+        unanswered >= depth
+    }
+}
+
 /// Wakes its one task when it was counted down to zero.
 pub(crate) struct Countdown {
     left: AtomicUsize,
     done: Notify,
+    pipeline: Option<Arc<Pipeline>>,
 }
 
 impl Countdown {
     pub(crate) fn new(count: usize) -> Arc<Self> {
-        Arc::new(Self { left: AtomicUsize::new(count), done: Notify::new() })
+        Arc::new(Self { left: AtomicUsize::new(count), done: Notify::new(), pipeline: None })
+    }
+
+    /// Of an append of a connection.
+    pub(crate) fn of(count: usize, pipeline: &Arc<Pipeline>) -> Arc<Self> {
+        let pipeline = (count > 0).then(|| Arc::clone(pipeline));
+        if let Some(pipeline) = &pipeline {
+            pipeline.begin();
+        }
+        Arc::new(Self { left: AtomicUsize::new(count), done: Notify::new(), pipeline })
     }
 
     pub(crate) fn count_down(&self) {
-        if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.done.notify_one();
+        self.count_down_after(false);
+    }
+
+    /// The same after a flush; whether that released a client that could do nothing before.
+    fn count_down_after(&self, had_time: bool) -> bool {
+        if self.left.fetch_sub(1, Ordering::AcqRel) != 1 {
+            return false;
         }
+        let was_in_need = self.pipeline.as_ref().is_none_or(|pipeline| pipeline.end(had_time));
+        self.done.notify_one();
+        was_in_need
     }
 
     /// Whether the count has reached zero.
@@ -76,10 +125,27 @@ impl Countdown {
 
 impl Waiter {
     pub(crate) fn wake(self) {
+        self.wake_after(false);
+    }
+
+    fn wake_after(self, had_time: bool) -> bool {
         match self {
-            Self::Acks(countdown) => countdown.count_down(),
+            Self::Acks(countdown) => return countdown.count_down_after(had_time),
             Self::Again(notify) => notify.notify_one(),
-            Self::Fetch(bell, place) => bell.ring(place),
+            Self::Fetch(bell, place) => {
+                bell.ring(place);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Whether it waits for a flush and can do nothing before.
+    pub(crate) fn is_in_need(&self) -> bool {
+        match self {
+            Self::Acks(countdown) => countdown.pipeline.as_ref().is_none_or(|pipeline| pipeline.is_full()),
+            Self::Again(_) => true,
+            Self::Fetch(..) => false,
         }
     }
 }
@@ -87,6 +153,11 @@ impl Waiter {
 /// Wakes all; call it without holding a partition's lock.
 pub(crate) fn wake_all(waiters: Vec<Waiter>) {
     waiters.into_iter().for_each(Waiter::wake);
+}
+
+/// The same after a flush; returns how many of them could do nothing before. `had_time`: clients could have sent more meanwhile.
+pub(crate) fn wake_after_flush(waiters: Vec<Waiter>, had_time: bool) -> usize {
+    waiters.into_iter().map(|waiter| usize::from(waiter.wake_after(had_time))).sum()
 }
 
 impl fmt::Debug for Waiter {

@@ -184,7 +184,7 @@ impl<W> Replica<W> {
     }
 
     /// Acknowledgements that are parked.
-    pub fn parked_acks(&self) -> usize {
+    pub fn parked_acks(&self) -> impl Iterator<Item = &W> {
         self.waiters.acks()
     }
 

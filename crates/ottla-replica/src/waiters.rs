@@ -49,8 +49,8 @@ impl<W> Waiters<W> {
         self.release(Offset::MAX)
     }
 
-    pub(crate) fn acks(&self) -> usize {
-        self.acks.len()
+    pub(crate) fn acks(&self) -> impl Iterator<Item = &W> {
+        self.acks.iter().map(|(_, waiter)| waiter)
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -322,11 +322,11 @@ impl<C: Core> Shard<C> {
 
     /// Has the driver woken when the high watermark reaches an offset.
     fn park(&self, required: Offset) {
-        let waiter = Waiter::Again(Arc::clone(&self.wake));
-        let parked = self.partition.with(|replica| replica.park_ack(required, waiter));
-        // Counts already (page-cache policy), or never will: the driver looks at once.
-        if let Some(Some(waiter)) = parked {
-            waiter.wake();
+        if self.partition.park_ack(required, Waiter::Again(Arc::clone(&self.wake))) {
+            self.partition.press(None);
+        } else {
+            // Counts already (page-cache policy), or never will: the driver looks at once.
+            self.wake.notify_one();
         }
     }
 

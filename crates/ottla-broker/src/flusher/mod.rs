@@ -1,92 +1,57 @@
 //! Group commit: the threads of a log directory make what was appended durable.
 //!
-//! Appends queue their partition; a thread takes it, syncs it, and moves its high watermark, while the partition's next group
+//! Appends queue their partition at a [gate](Gate), which opens for all that have come as soon as a client can do nothing before it is answered, and
+//! else a little later. A thread takes a partition, syncs it, and moves its high watermark, while the next group
 //! forms. Where several partitions wait with little each, they are taken together and go through the [journal](SharedJournal) with one sync; else
 //! partitions are synced side by side, since the kernel and the disk then need one flush for several of them. Of one
 //! partition there is never more than one under way. A failed sync takes the log offline for good: it is never tried again.
 
+mod gate;
+mod group;
 mod journal;
+mod queue;
 #[cfg(test)]
 mod tests;
 mod turn;
 
-use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use ottla_storage::dir::LogDir;
 use tracing::error;
 
-use self::journal::{Group, SharedJournal};
+use self::journal::SharedJournal;
+use self::queue::{Queue, Work};
 pub(crate) use self::turn::FlushTurn;
 use crate::clock;
 use crate::metrics::{Latencies, Latency};
 use crate::partition::Partition;
-use crate::waiter::{Waiter, wake_all};
+use crate::waiter::{Pipeline, Waiter, wake_after_flush, wake_all};
 
 /// Syncs under way at once in one log directory. They mostly wait; see `docs/performance.md` for what fewer cost.
 const MAX_THREADS: usize = 16;
-/// Most partitions in one entry of the journal.
-const MAX_GROUP: usize = 256;
-/// Longest wait for as many acknowledgements as the last flush released.
-const MAX_COMPANY_WAIT: Duration = Duration::from_micros(400);
-/// Looks around during that wait.
-const COMPANY_STEPS: u32 = 4;
 
 /// The queue of one log directory, and its threads, which come when there is work for them.
 pub(crate) struct Flusher {
     name: String,
     dir: Arc<LogDir>,
     queue: Mutex<Queue>,
+    /// Wakes a thread that has nothing to do.
     changed: Condvar,
+    /// Wakes the thread that looks after the gate.
+    opened: Condvar,
     journal: SharedJournal,
     latencies: Latencies,
-    /// How long the last sync in place took.
-    last_sync_us: AtomicU64,
 }
 
-#[derive(Default)]
-struct Queue {
-    /// To be synced in place, each by itself.
-    single: VecDeque<Arc<Partition>>,
-    /// To be taken together, by one thread.
-    small: VecDeque<Arc<Partition>>,
-    is_grouping: bool,
-    /// To be made durable in place, so that half of the journal is free again.
-    retiring: Option<Vec<Arc<Partition>>>,
-    /// Threads that wait for work, or were just told of some.
-    idle: usize,
-    threads: Vec<JoinHandle<()>>,
-    is_closed: bool,
-}
-
-/// What a thread takes from the queue.
-enum Work {
-    Single(Arc<Partition>),
-    Group(Vec<Arc<Partition>>),
-    Retire(Vec<Arc<Partition>>),
-}
-
-impl Queue {
-    fn take(&mut self) -> Option<Work> {
-        if let Some(partition) = self.single.pop_front() {
-            return Some(Work::Single(partition));
-        }
-        if !self.is_grouping {
-            match self.small.len() {
-                0 => {}
-                1 => return self.small.pop_front().map(Work::Single),
-                waiting => {
-                    self.is_grouping = true;
-                    return Some(Work::Group(self.small.drain(..waiting.min(MAX_GROUP)).collect()));
-                }
-            }
-        }
-        self.retiring.take().map(Work::Retire)
-    }
+/// A flush that is over.
+#[derive(Clone, Copy, Debug, Default)]
+struct Flushed {
+    /// How long the disk took; `None` where it was not asked.
+    took: Option<Duration>,
+    /// Clients that could do nothing before and were answered.
+    released: usize,
 }
 
 impl Flusher {
@@ -97,9 +62,9 @@ impl Flusher {
             dir,
             queue: Mutex::default(),
             changed: Condvar::new(),
+            opened: Condvar::new(),
             journal: SharedJournal::new(journal_bytes),
             latencies: Latencies::default(),
-            last_sync_us: AtomicU64::new(0),
         })
     }
 
@@ -107,41 +72,68 @@ impl Flusher {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues a partition whose turn was requested. `is_small`: it may go through the journal.
-    pub(crate) fn enqueue(self: &Arc<Self>, partition: Arc<Partition>, is_small: bool) {
+    /// Queues a partition whose turn was requested. `is_small`: it may go through the journal. `pressing`: so many wait for it who can do
+    /// nothing before.
+    pub(crate) fn enqueue(self: &Arc<Self>, partition: Arc<Partition>, is_small: bool, pressing: usize) {
+        let now = Instant::now();
         let mut queue = self.lock();
-        if is_small && self.journal.is_ready() {
-            queue.small.push_back(partition);
-            // Who takes the first takes the others, too; who is at it comes back.
-            if queue.small.len() == 1 && !queue.is_grouping {
-                self.call(queue);
-            }
-            return;
-        }
-        queue.single.push_back(partition);
-        if is_small && self.journal.is_wanted(queue.single.len()) {
+        self.push(&mut queue, partition, is_small, pressing, now);
+        self.call(&mut queue, now);
+    }
+
+    fn push(
+        self: &Arc<Self>,
+        queue: &mut Queue,
+        partition: Arc<Partition>,
+        is_small: bool,
+        pressing: usize,
+        now: Instant,
+    ) {
+        let is_for_journal = is_small && self.journal.is_ready();
+        queue.push(partition, is_for_journal);
+        queue.gate.come(pressing, now);
+        if is_small && !is_for_journal && self.journal.is_wanted(queue.singles()) {
             let making = Arc::clone(self);
             let thread = std::thread::Builder::new().name(format!("{}-journal", self.name));
             queue.threads.extend(thread.spawn(move || making.journal.make(&making.dir)));
         }
-        self.call(queue);
     }
 
-    /// Sees to it that a thread comes for what was queued last.
-    fn call(self: &Arc<Self>, mut queue: MutexGuard<'_, Queue>) {
-        let groups = usize::from(!queue.small.is_empty() && !queue.is_grouping);
-        if queue.single.len() + groups <= queue.idle {
-            drop(queue);
+    /// A client can do nothing before something that is queued is flushed: a connection with a full pipeline, or anybody else.
+    pub(crate) fn press(self: &Arc<Self>, pipeline: Option<&Arc<Pipeline>>) {
+        let now = Instant::now();
+        let mut queue = self.lock();
+        queue.gate.press(pipeline);
+        self.call(&mut queue, now);
+    }
+
+    /// Sees to it that a thread comes for what can be done, or looks after the gate.
+    fn call(self: &Arc<Self>, queue: &mut Queue, now: Instant) {
+        let work = queue.work(now);
+        let is_kept = |time| queue.keeper.is_some_and(|keeper| keeper <= time);
+        if work == 0 && (!queue.has_pending() || queue.gate.look_at(now).is_none_or(is_kept)) {
+            return;
+        }
+        if queue.keeper.take().is_some() {
+            self.opened.notify_one();
+        } else if work.max(1) <= queue.idle {
             self.changed.notify_one();
-        } else if queue.threads.len() < MAX_THREADS {
-            let running = Arc::clone(self);
-            let thread = std::thread::Builder::new().name(format!("{}-{}", self.name, queue.threads.len()));
-            match thread.spawn(move || running.run()) {
-                Ok(thread) => queue.threads.push(thread),
-                // Those that are there do the work.
-                Err(error) => {
-                    assert!(!queue.threads.is_empty(), "the operating system gives no thread: {error}");
-                }
+        } else {
+            self.start_thread(queue);
+        }
+    }
+
+    fn start_thread(self: &Arc<Self>, queue: &mut Queue) {
+        if queue.threads.len() >= MAX_THREADS {
+            return;
+        }
+        let running = Arc::clone(self);
+        let thread = std::thread::Builder::new().name(format!("{}-{}", self.name, queue.threads.len()));
+        match thread.spawn(move || running.run()) {
+            Ok(thread) => queue.threads.push(thread),
+            // Those that are there do the work.
+            Err(error) => {
+                assert!(!queue.threads.is_empty(), "the operating system gives no thread: {error}");
             }
         }
     }
@@ -159,6 +151,7 @@ impl Flusher {
             let threads = std::mem::take(&mut queue.threads);
             drop(queue);
             self.changed.notify_all();
+            self.opened.notify_all();
             if threads.is_empty() {
                 return;
             }
@@ -174,124 +167,75 @@ impl Flusher {
     fn run(self: &Arc<Self>) {
         while let Some(work) = self.next() {
             match work {
-                Work::Single(partition) => self.flush_single(&partition),
-                Work::Group(partitions) => self.flush_group(partitions),
+                Work::Single(partition, had_time) => self.flush_single(partition, had_time),
+                Work::Group(partitions, had_time) => self.flush_group(partitions, had_time),
                 Work::Retire(partitions) => self.retire(&partitions),
             }
         }
     }
 
-    fn next(&self) -> Option<Work> {
+    fn next(self: &Arc<Self>) -> Option<Work> {
+        let mut now = Instant::now();
         let mut queue = self.lock();
         loop {
-            if let Some(work) = queue.take() {
+            if let Some(work) = queue.take(now) {
+                self.call(&mut queue, now);
                 return Some(work);
             }
             if queue.is_closed {
                 return None;
             }
-            queue.idle += 1;
-            queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
-            queue.idle -= 1;
+            queue = self.wait(queue, now);
+            now = Instant::now();
         }
     }
 
-    fn flush_single(&self, partition: &Arc<Partition>) {
-        self.wait_for_company(partition);
+    /// Waits until there may be work; one of the threads looks after the gate.
+    fn wait<'a>(&'a self, mut queue: MutexGuard<'a, Queue>, now: Instant) -> MutexGuard<'a, Queue> {
+        queue.idle += 1;
+        // Even if nothing waits yet: what comes next need not wake anybody before it is time.
+        let look_at = queue.gate.look_at(now).filter(|time| queue.keeper.is_none_or(|keeper| *time < keeper));
+        match look_at {
+            Some(time) => {
+                queue.keeper = Some(time);
+                let waited = self.opened.wait_timeout(queue, time.saturating_duration_since(now));
+                queue = waited.unwrap_or_else(PoisonError::into_inner).0;
+                if queue.keeper == Some(time) {
+                    queue.keeper = None;
+                }
+            }
+            None => queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner),
+        }
+        queue.idle -= 1;
+        queue
+    }
+
+    fn flush_single(self: &Arc<Self>, partition: Arc<Partition>, had_time: bool) {
         partition.flush_turn().begin();
-        self.flush(partition);
-        self.end_turn(partition);
+        let flushed = self.flush(&partition, had_time).unwrap_or_default();
+        self.end(flushed, [partition]);
     }
 
-    fn end_turn(&self, partition: &Arc<Partition>) {
-        if partition.flush_turn().end() {
-            partition.enqueue_flush();
-        }
-    }
-
-    /// Lets those come who were released by the last flush and send again: one sync for all of them instead of one for the
-    /// first and one for the rest. Whoever is alone waits for nobody.
-    fn wait_for_company(&self, partition: &Partition) {
-        let expected = partition.flush_turn().expected();
-        let last = Duration::from_micros(self.last_sync_us.load(Ordering::Relaxed));
-        let step = last.min(MAX_COMPANY_WAIT) / COMPANY_STEPS;
-        let are_here =
-            || partition.with_unless_away(|replica| replica.parked_acks() >= expected).unwrap_or(true);
-        for _ in 0..COMPANY_STEPS {
-            if expected <= 1 || are_here() {
-                return;
-            }
-            std::thread::sleep(step);
-        }
-    }
-
-    /// Makes partitions safe together. Those whose end is not for the journal, after all, are queued by themselves.
-    fn flush_group(self: &Arc<Self>, partitions: Vec<Arc<Partition>>) {
-        let mut members = Vec::with_capacity(partitions.len());
-        let mut tickets = Vec::with_capacity(partitions.len());
-        let mut others = Vec::new();
-        // A replica that moves to another directory meanwhile would take a ticket for one of its own.
-        let names = self.dir.hold_names();
+    /// A flush of some partitions is over. What they were asked for meanwhile is queued after the gate knows of it, and
+    /// this thread is the one to come back for it.
+    fn end(self: &Arc<Self>, flushed: Flushed, partitions: impl IntoIterator<Item = Arc<Partition>>) {
+        let now = Instant::now();
+        self.lock().gate.end(now, flushed.took, flushed.released);
         for partition in partitions {
-            partition.flush_turn().begin();
-            if !Arc::ptr_eq(&self.dir, &partition.dir()) {
-                self.end_turn(&partition);
-                partition.queue_flush();
-                continue;
-            }
-            match partition.with_unless_away(|replica| replica.begin_journal()) {
-                Some(Ok(Some(ticket))) => {
-                    members.push(partition);
-                    tickets.push(ticket);
-                }
-                Some(Ok(None)) => others.push(partition),
-                Some(Err((failure, released))) => {
-                    Self::tell_failure(&partition, &failure, released);
-                    self.end_turn(&partition);
-                }
-                None => self.end_turn(&partition),
+            let Some((home, is_small, pressing)) = partition.end_flush() else { continue };
+            if Arc::ptr_eq(&home, self) {
+                self.push(&mut self.lock(), partition, is_small, pressing, now);
+            } else {
+                home.enqueue(partition, is_small, pressing);
             }
         }
-        let begin = Instant::now();
-        match if tickets.is_empty() { Ok(Group::Safe(None)) } else { self.journal.commit(&members, &tickets) }
-        {
-            Ok(Group::Full) => others.append(&mut members),
-            Ok(Group::Safe(retiring)) => {
-                self.latencies.record(begin.elapsed());
-                for (partition, ticket) in members.iter().zip(&tickets) {
-                    let released = partition.with_unless_away(|replica| replica.complete_journal(ticket));
-                    wake_all(released.unwrap_or_default());
-                }
-                if let Some(retiring) = retiring {
-                    self.lock().retiring.get_or_insert_default().extend(retiring);
-                    self.changed.notify_one();
-                }
-            }
-            Err(error) => {
-                let failure = self.dir.failed(&format_args!("cannot write the journal: {error}"));
-                for partition in &members {
-                    let released = partition.with_unless_away(|replica| replica.fail(&failure.reason));
-                    Self::tell_failure(partition, &failure, released.unwrap_or_default());
-                }
-            }
-        }
-        drop(names);
-        members.iter().for_each(|partition| self.end_turn(partition));
-        let mut queue = self.lock();
-        queue.is_grouping = false;
-        let news = others.len() + usize::from(!queue.small.is_empty());
-        others.iter().for_each(|partition| partition.flush_turn().put_back());
-        queue.single.extend(others);
-        let calls = news.min(queue.idle);
-        drop(queue);
-        (0..calls).for_each(|_| self.changed.notify_one());
     }
 
     /// Makes durable in place what half of the journal has, so that it can be used again.
     fn retire(&self, partitions: &[Arc<Partition>]) {
         for partition in partitions {
             // Replicas that are out for a moment come back, here or in another directory.
-            while !self.flush(partition) && self.dir.is_online() {
+            while self.flush(partition, false).is_none() && self.dir.is_online() {
                 partition.with(|_| ());
             }
         }
@@ -300,32 +244,27 @@ impl Flusher {
         }
     }
 
-    /// Makes a partition durable in place, if it is here; `false` if it is out for a moment.
-    fn flush(&self, partition: &Arc<Partition>) -> bool {
+    /// Makes a partition durable in place, if it is here; `None` if it is out for a moment.
+    fn flush(&self, partition: &Arc<Partition>, had_time: bool) -> Option<Flushed> {
         // A ticket writes by path: the directory must keep its name until it is done.
         let home = partition.dir();
         let _names = home.hold_names();
         if !Arc::ptr_eq(&home, &partition.dir()) {
             // It has just moved, to where another flusher is at home.
             partition.queue_flush();
-            return true;
+            return Some(Flushed::default());
         }
+        let mut flushed = Flushed::default();
         let begun = partition.with_unless_away(|replica| replica.begin_flush(clock::now_ms()));
         let released = match begun {
-            None => return partition.is_closed(),
+            None => return partition.is_closed().then_some(flushed),
             Some(Ok(Some(ticket))) => {
                 let begin = Instant::now();
                 let outcome = ticket.sync(self.dir.fs().as_ref());
                 let took = begin.elapsed();
                 self.latencies.record(took);
-                self.last_sync_us
-                    .store(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
-                partition.with_unless_away(|replica| {
-                    let parked = replica.parked_acks();
-                    let released = replica.complete_flush(outcome);
-                    partition.flush_turn().note_released(parked.saturating_sub(replica.parked_acks()));
-                    released
-                })
+                flushed.took = Some(took);
+                partition.with_unless_away(|replica| replica.complete_flush(outcome))
             }
             // Nothing left to sync; the high watermark may still have to move.
             Some(Ok(None)) => partition.with_unless_away(|replica| Ok(replica.advance())),
@@ -333,13 +272,13 @@ impl Flusher {
         };
         match released {
             None => {}
-            Some(Ok(released)) => wake_all(released),
+            Some(Ok(released)) => flushed.released = wake_after_flush(released, had_time),
             Some(Err((failure, released))) => {
                 let offline = partition.dir().failed(&failure);
                 Self::tell_failure(partition, &offline, released);
             }
         }
-        true
+        Some(flushed)
     }
 
     fn tell_failure(partition: &Partition, failure: &dyn fmt::Display, released: Vec<Waiter>) {
@@ -350,7 +289,6 @@ impl Flusher {
 
 impl fmt::Debug for Flusher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let queue = self.lock();
-        write!(f, "Flusher({} queued)", queue.single.len() + queue.small.len())
+        write!(f, "Flusher({} queued)", self.lock().len())
     }
 }

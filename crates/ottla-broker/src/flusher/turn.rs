@@ -1,13 +1,11 @@
 //! How far the flush of one partition is.
 
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 /// Queued once at most, and with one thread at a time.
 #[derive(Debug, Default)]
 pub(crate) struct FlushTurn {
     state: AtomicU8,
-    /// Acknowledgements that the last flush released.
-    released: AtomicUsize,
 }
 
 impl FlushTurn {
@@ -27,6 +25,11 @@ impl FlushTurn {
         self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, next) == Ok(Self::IDLE)
     }
 
+    /// Whether it is in the queue.
+    pub(crate) fn is_queued(&self) -> bool {
+        self.state.load(Ordering::Acquire) == Self::QUEUED
+    }
+
     /// It was taken from the queue: requests from here on ask for another flush.
     pub(super) fn begin(&self) {
         self.state.store(Self::RUNNING, Ordering::Release);
@@ -38,17 +41,8 @@ impl FlushTurn {
     }
 
     /// Whether it must be queued once more.
-    pub(super) fn end(&self) -> bool {
+    pub(crate) fn end(&self) -> bool {
         let next = |turn| Some(if turn == Self::AGAIN { Self::QUEUED } else { Self::IDLE });
         self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, next) == Ok(Self::AGAIN)
-    }
-
-    /// How many acknowledgements to expect for the next flush: whoever got one sends again, mostly.
-    pub(super) fn expected(&self) -> usize {
-        self.released.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn note_released(&self, acks: usize) {
-        self.released.store(acks, Ordering::Relaxed);
     }
 }

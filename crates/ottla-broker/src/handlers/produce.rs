@@ -227,17 +227,19 @@ fn append_all(broker: &Arc<Broker>, mut request: Request, wanted: Wanted, guards
     if acks != -1 {
         return request.reply(&response);
     }
-    let waiting = Countdown::new(pending.len());
+    let pipeline = &request.session.pipeline;
+    let waiting = Countdown::of(pending.len(), pipeline);
     for wait in &pending {
-        let waiter = Waiter::Acks(Arc::clone(&waiting));
-        let parked = wait.partition.with(|replica| replica.park_ack(wait.required, waiter));
-        if !matches!(parked, Some(None)) {
+        if !wait.partition.park_ack(wait.required, Waiter::Acks(Arc::clone(&waiting))) {
             waiting.count_down();
         }
     }
     if waiting.is_done() {
         settle(&pending, &mut response);
         return request.reply(&response);
+    }
+    if pipeline.is_full() {
+        pending.iter().for_each(|wait| wait.partition.press(Some(pipeline)));
     }
     Outcome::later(async move {
         let limit = Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0));

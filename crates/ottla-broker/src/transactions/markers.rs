@@ -79,9 +79,9 @@ pub(crate) async fn write_everywhere(
     let written: Vec<_> = places.iter().map(|(topic, index)| write(broker, marker, topic, *index)).collect();
     let waiting = Countdown::new(written.iter().flatten().count());
     for (partition, required) in written.iter().flatten() {
-        let waiter = Waiter::Acks(Arc::clone(&waiting));
-        let parked = partition.with(|replica| replica.park_ack(*required, waiter));
-        if !matches!(parked, Some(None)) {
+        if partition.park_ack(*required, Waiter::Acks(Arc::clone(&waiting))) {
+            partition.press(None);
+        } else {
             waiting.count_down();
         }
     }

@@ -1,0 +1,96 @@
+//! Making partitions safe together, through the journal.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use ottla_storage::log::JournalTicket;
+
+use super::journal::Group;
+use super::{Flushed, Flusher};
+use crate::partition::Partition;
+use crate::waiter::wake_after_flush;
+
+/// Partitions on their way into an entry of the journal.
+#[derive(Default)]
+struct Entry {
+    members: Vec<Arc<Partition>>,
+    /// One for each member.
+    tickets: Vec<JournalTicket>,
+    /// Those whose end is not for the journal, after all.
+    others: Vec<Arc<Partition>>,
+}
+
+impl Flusher {
+    /// Makes partitions safe together. Those whose end is not for the journal, after all, are queued by themselves.
+    pub(super) fn flush_group(self: &Arc<Self>, partitions: Vec<Arc<Partition>>, had_time: bool) {
+        let mut entry = Entry::default();
+        // A replica that moves to another directory meanwhile would take a ticket for one of its own.
+        let names = self.dir.hold_names();
+        for partition in partitions {
+            self.admit(&mut entry, partition);
+        }
+        let flushed = self.commit(&mut entry, had_time);
+        drop(names);
+        self.end(flushed, entry.members);
+        entry.others.iter().for_each(|partition| partition.flush_turn().put_back());
+        self.lock().end_group(entry.others);
+    }
+
+    /// Takes a ticket of a partition.
+    fn admit(self: &Arc<Self>, entry: &mut Entry, partition: Arc<Partition>) {
+        partition.flush_turn().begin();
+        if !Arc::ptr_eq(&self.dir, &partition.dir()) {
+            // It has just moved, to where another flusher is at home: its next turn begins there.
+            partition.queue_flush();
+            self.end(Flushed::default(), [partition]);
+            return;
+        }
+        match partition.with_unless_away(|replica| replica.begin_journal()) {
+            Some(Ok(Some(ticket))) => {
+                entry.members.push(partition);
+                entry.tickets.push(ticket);
+            }
+            Some(Ok(None)) => entry.others.push(partition),
+            Some(Err((failure, released))) => {
+                Self::tell_failure(&partition, &failure, released);
+                self.end(Flushed::default(), [partition]);
+            }
+            None => self.end(Flushed::default(), [partition]),
+        }
+    }
+
+    /// Writes the entry and moves the high watermarks.
+    fn commit(&self, entry: &mut Entry, had_time: bool) -> Flushed {
+        let mut flushed = Flushed::default();
+        if entry.tickets.is_empty() {
+            return flushed;
+        }
+        let begin = Instant::now();
+        match self.journal.commit(&entry.members, &entry.tickets) {
+            Ok(Group::Full) => entry.others.append(&mut entry.members),
+            Ok(Group::Safe(retiring)) => {
+                let took = begin.elapsed();
+                self.latencies.record(took);
+                flushed.took = Some(took);
+                for (partition, ticket) in entry.members.iter().zip(&entry.tickets) {
+                    let released = partition.with_unless_away(|replica| replica.complete_journal(ticket));
+                    flushed.released += wake_after_flush(released.unwrap_or_default(), had_time);
+                }
+                if let Some(retiring) = retiring {
+                    self.lock().retire(retiring);
+                }
+            }
+            Err(error) => self.fail_members(&entry.members, &error),
+        }
+        flushed
+    }
+
+    /// The journal cannot be written: nothing is known of what it has.
+    fn fail_members(&self, members: &[Arc<Partition>], error: &std::io::Error) {
+        let failure = self.dir.failed(&format_args!("cannot write the journal: {error}"));
+        for partition in members {
+            let released = partition.with_unless_away(|replica| replica.fail(&failure.reason));
+            Self::tell_failure(partition, &failure, released.unwrap_or_default());
+        }
+    }
+}
