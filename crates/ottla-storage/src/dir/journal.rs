@@ -92,12 +92,14 @@ impl Journal {
         }
     }
 
-    /// Makes tickets safe with one write and one sync.
+    /// Makes tickets safe with one write and one sync; those of logs that were cut since are passed over.
     ///
     /// # Errors
     /// The disk: nothing is known of what it has then, as after any failed sync.
     pub fn commit(&mut self, tickets: &[JournalTicket]) -> io::Result<Committed> {
-        self.encode(tickets)?;
+        if self.encode(tickets)? == 0 {
+            return Ok(Committed::Safe);
+        }
         let bytes = self.entry.len() as u64;
         let mut outcome = Committed::Safe;
         if self.position + bytes > self.half_bytes {
@@ -122,11 +124,14 @@ impl Journal {
         self.halves[1 - self.at].is_free = true;
     }
 
-    fn encode(&mut self, tickets: &[JournalTicket]) -> io::Result<()> {
+    /// Makes an entry of those tickets that are not void; how many.
+    fn encode(&mut self, tickets: &[JournalTicket]) -> io::Result<u32> {
         let entry = &mut self.entry;
         entry.clear();
         entry.resize(HEADER_BYTES, 0);
-        for ticket in tickets {
+        let mut count = 0_u32;
+        for ticket in tickets.iter().filter(|ticket| !ticket.is_void()) {
+            count += 1;
             let name_bytes = u16::try_from(ticket.name.len()).map_err(io::Error::other)?;
             entry.extend_from_slice(&name_bytes.to_be_bytes());
             entry.extend_from_slice(ticket.name.as_bytes());
@@ -136,11 +141,10 @@ impl Journal {
             entry.extend_from_slice(&ticket.bytes.to_be_bytes());
             let begin = entry.len();
             entry.resize(begin + ticket.bytes as usize, 0);
-            // Fewer bytes only when the log was cut since, which makes the ticket meaningless.
+            // Fewer bytes only when the log is being cut, and then the ticket is void soon.
             ticket.file.read_at(&mut entry[begin..], ticket.position)?;
         }
         let length = u32::try_from(entry.len()).map_err(io::Error::other)?;
-        let count = u32::try_from(tickets.len()).map_err(io::Error::other)?;
         let mut header = Vec::with_capacity(HEADER_BYTES);
         header.extend_from_slice(&MAGIC.to_be_bytes());
         header.extend_from_slice(&[0; 4]);
@@ -152,7 +156,7 @@ impl Journal {
         let crc = crc32c(&entry[UNCHECKED_BYTES..]);
         entry[4..UNCHECKED_BYTES].copy_from_slice(&crc.to_be_bytes());
         entry.resize(entry.len().next_multiple_of(BLOCK as usize), 0);
-        Ok(())
+        Ok(count)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The end of a log in the journal of its directory: what to write there, and how it comes back after a power failure.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ottla_record::BatchHeader;
 use ottla_types::{LeaderEpoch, Offset, Uuid};
@@ -30,7 +31,15 @@ pub struct JournalTicket {
     pub(crate) position: u64,
     pub(crate) bytes: u32,
     covered: Covered,
-    cuts: u64,
+    voided: Arc<AtomicU64>,
+    voided_before: u64,
+}
+
+impl JournalTicket {
+    /// The log was cut, or is about to be: what the ticket says must not be written any more.
+    pub(crate) fn is_void(&self) -> bool {
+        self.voided.load(Ordering::Acquire) != self.voided_before
+    }
 }
 
 /// How much of which segment is safe: in place or in the journal.
@@ -90,11 +99,12 @@ impl Log {
     }
 
     /// What to write to the journal before the log is cut at `target`: that what it has of this log from there on is void, or a power
-    /// failure could bring back what was cut. `None` for a log without topic id, of which it has nothing.
+    /// failure could bring back what was cut. Tickets from before are void. `None` for a log without topic id, of which it has nothing.
     ///
     /// # Errors
     /// As [`Log::begin_journal`].
     pub fn begin_cut(&mut self, target: Offset) -> Result<Option<JournalTicket>, LogError> {
+        self.voided.fetch_add(1, Ordering::Release);
         self.ticket(VOID, target, 0, 0)
     }
 
@@ -119,13 +129,14 @@ impl Log {
             position: u64::from(position),
             bytes,
             covered: Covered { base: active.base, size: active.size },
-            cuts: self.cuts,
+            voided: Arc::clone(&self.voided),
+            voided_before: self.voided.load(Ordering::Acquire),
         }))
     }
 
     /// The journal has what the ticket says, durably.
     pub fn complete_journal(&mut self, ticket: &JournalTicket) {
-        if ticket.cuts == self.cuts && self.poisoned.is_none() {
+        if !ticket.is_void() && self.poisoned.is_none() {
             self.journaled = self.journaled.max(ticket.to);
             self.cover(ticket.covered);
         }
@@ -156,8 +167,9 @@ impl Log {
                 continue;
             }
             if from > self.log_end {
+                // Others may be of a log that was cut since.
                 replayed.has_gap = true;
-                break;
+                continue;
             }
             let missing = self.missing(up_to(bytes, to));
             if missing.is_empty() {

@@ -196,6 +196,7 @@ impl Log {
             dir_synced: 0,
             parent_unsynced: created || is_fresh,
             cuts: 0,
+            voided: Arc::default(),
             trash: listing.trash(dir, open.now_ms),
             poisoned: None,
             log_end_unverified: false,

@@ -35,6 +35,7 @@ mod txn_index;
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use ottla_types::{LeaderEpoch, Offset, Uuid};
 
@@ -99,6 +100,8 @@ pub struct Log {
     parent_unsynced: bool,
     /// Goes up when the end of the log is cut, which makes flushes begun before it meaningless.
     cuts: u64,
+    /// Goes up when that makes tickets for the journal meaningless; they look at it before they are written.
+    voided: Arc<AtomicU64>,
     trash: VecDeque<Trash>,
     poisoned: Option<String>,
     /// Set while the log end is taken from the name of the last producer snapshot; checked before the first write.

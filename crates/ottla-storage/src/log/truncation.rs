@@ -1,5 +1,7 @@
 //! Cutting the end of a log: a follower that diverged, or one that must start over (`UnifiedLog.truncateTo`).
 
+use std::sync::atomic::Ordering;
+
 use ottla_types::Offset;
 
 use super::journal::Covered;
@@ -86,6 +88,7 @@ impl Log {
         self.journaled = self.journaled.min(end);
         self.covered = Covered { base: Offset(-1), size: 0 };
         self.cuts += 1;
+        self.voided.fetch_add(1, Ordering::Release);
         self.log_end_unverified = false;
     }
 

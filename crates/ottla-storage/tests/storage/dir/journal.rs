@@ -5,7 +5,7 @@ use std::path::Path;
 use ottla_storage::dir::{Committed, JOURNAL_FILES, Journal, JournalContents};
 use ottla_storage::fs::{Fs, MemFs, OpenMode};
 use ottla_storage::log::JournalTicket;
-use ottla_types::Uuid;
+use ottla_types::{Offset, Uuid};
 
 use super::support::{Node, formatted, key, names, put};
 
@@ -104,6 +104,34 @@ fn an_entry_that_is_not_whole_ends_the_journal() {
     let file = fs.open(&Path::new(DIR).join(JOURNAL_FILES[0]), OpenMode::Write).unwrap();
     file.write_at(&[0xff; 8], 4096 + 100).unwrap();
     file.sync_data().unwrap();
+    assert_eq!(end(&Node::start(&fs, &[DIR]).unwrap(), "one"), 3);
+}
+
+#[test]
+fn a_ticket_from_before_a_cut_is_not_written_and_hides_nothing() {
+    let fs = formatted(&[DIR]);
+    let node = node(&fs);
+    let in_place = len_of(&fs, "one");
+    node.append("one", 0, 2).unwrap();
+    let stale = ticket(&node, "one").unwrap();
+    {
+        let mut logs = node.logs.lock().unwrap();
+        let log = &mut logs.get_mut(&key("one", 0)).unwrap().log;
+        log.truncate_to(Offset(2), 0).unwrap();
+        log.flush(0).unwrap();
+    }
+    let mut journal = journal(&fs);
+    assert_eq!(journal.commit(std::slice::from_ref(&stale)).unwrap(), Committed::Safe);
+    assert_eq!(JournalContents::read(&fs, Path::new(DIR)).unwrap(), JournalContents::default());
+    journaled(&node, &mut journal);
+    let mut logs = node.logs.lock().unwrap();
+    let log = &mut logs.get_mut(&key("one", 0)).unwrap().log;
+    log.complete_journal(&stale);
+    assert_eq!(log.secured_offset(), Offset(3));
+    drop(logs);
+    drop(node);
+    fs.crash(1);
+    lose_tail(&fs, "one", in_place);
     assert_eq!(end(&Node::start(&fs, &[DIR]).unwrap(), "one"), 3);
 }
 
