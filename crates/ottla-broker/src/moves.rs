@@ -16,7 +16,7 @@ use ottla_config::Values;
 use ottla_protocol::ErrorCode;
 use ottla_security::quota::{Rate, Windows};
 use ottla_storage::dir::{Checkpoint, CreateError, LogDir, LogKey, NewLog, PlacedLog};
-use ottla_storage::log::{AppendError, LogError, ReadError};
+use ottla_storage::log::{AppendError, LogError, ReadError, Taken};
 use tracing::{error, info, warn};
 
 use crate::broker::Broker;
@@ -232,7 +232,7 @@ impl Moves {
         if !self.wait_for_quota(broker) {
             return Step::GoOn(Box::new(step));
         }
-        match copy(&mut step) {
+        match copy(broker, &mut step) {
             Err(failure) => {
                 // Both directories may be the cause; the one that failed says so itself.
                 error!(partition = %step.partition.id, "the move has failed: {failure}");
@@ -307,7 +307,7 @@ enum CopyError {
 }
 
 /// Copies the next bytes.
-fn copy(step: &mut Move) -> Result<Copied, CopyError> {
+fn copy(broker: &Broker, step: &mut Move) -> Result<Copied, CopyError> {
     let future = &mut step.future.log;
     let (end, epoch) = (future.log_end_offset(), future.latest_epoch());
     let chunk = step.partition.with(|replica| replica.log().chunk_after(end, epoch, CHUNK_BYTES));
@@ -325,8 +325,12 @@ fn copy(step: &mut Move) -> Result<Copied, CopyError> {
         CopyError::Current(error.to_string())
     })?;
     match future.take_chunk(&chunk, bytes.as_deref(), clock::now_ms()) {
-        Ok(Some(written)) => Ok(Copied::Bytes(written)),
-        Ok(None) => Ok(Copied::All),
+        Ok(Taken::Bytes(written)) => Ok(Copied::Bytes(written)),
+        Ok(Taken::Cut) => {
+            let written = broker.replicas.dirs().checkpoint_cut(&step.future);
+            written.map(|()| Copied::Bytes(0)).map_err(|offline| CopyError::Future(offline.to_string()))
+        }
+        Ok(Taken::Nothing) => Ok(Copied::All),
         Err(AppendError::Log(error)) => Err(CopyError::Future(error.to_string())),
         Err(error) => Err(CopyError::Current(error.to_string())),
     }

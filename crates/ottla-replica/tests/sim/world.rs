@@ -12,7 +12,7 @@ use ottla_storage::dir::{
 use ottla_storage::fs::{Effect, Fault, Fs, MemFs, Operation};
 use ottla_storage::log::cleaner::{Cleaner, CleaningError, CleaningHost};
 use ottla_storage::log::{
-    AppendError, CleanupPolicy, FlushTicket, LoadReport, Log, LogConfig, LogError, ReadError,
+    AppendError, CleanupPolicy, FlushTicket, LoadReport, Log, LogConfig, LogError, ReadError, Taken,
 };
 use ottla_types::{LeaderEpoch, NodeId, Offset, TopicPartition, Uuid};
 
@@ -448,7 +448,8 @@ impl World {
         })?;
         let bytes = chunk.read().map_err(|error| Stopped::from(self.dir_of(topic).failed(&error)))?;
         match future.log.take_chunk(&chunk, bytes.as_deref(), self.now_ms) {
-            Ok(taken) => Ok(taken.is_none()),
+            Ok(Taken::Cut) => Ok(self.dirs.checkpoint_cut(future).map(|()| false)?),
+            Ok(taken) => Ok(taken == Taken::Nothing),
             Err(AppendError::Log(error)) => Err(future.failed(&error).into()),
             Err(refused) => panic!("{topic:?}: {refused}"),
         }

@@ -12,7 +12,7 @@ use ottla_types::{Offset, TopicPartition};
 use super::DirOffline;
 use super::checkpoint_file::PartitionOffsets;
 use super::log_dir::{Checkpoint, LogDir};
-use super::log_dirs::{LogDirs, LogKey};
+use super::log_dirs::{LogDirs, LogKey, PlacedLog};
 use super::removal::{Removal, Remover};
 use crate::log::{Log, LogError};
 
@@ -106,6 +106,22 @@ pub fn write_checkpoints(
         dir.stale().written_without(&gone, which);
     }
     Ok(())
+}
+
+impl LogDirs {
+    /// Writes the recovery point of a future log that was cut, before anything is appended to it again: a power failure then must
+    /// not leave a checkpoint that calls durable what was not synced.
+    ///
+    /// # Errors
+    /// The directory is offline, or is now.
+    pub fn checkpoint_cut(&self, future: &PlacedLog) -> Result<(), DirOffline> {
+        let entry = CheckpointEntry::of(&future.log);
+        let _collecting = future.dir.collect_offsets();
+        self.note_entries(&[(future.key.clone(), entry)]);
+        future.dir.update_checkpoint(Checkpoint::RecoveryPoints, |entries| {
+            entries.insert(future.key.partition.clone(), entry.recovery_point);
+        })
+    }
 }
 
 pub(super) fn collect(entries: &[(LogKey, CheckpointEntry)], which: Checkpoint) -> PartitionOffsets {

@@ -193,7 +193,14 @@ impl LogDirs {
         }
         let last = Some(CheckpointEntry::of(&log));
         state.enter(key.clone(), Place { dir: Arc::clone(&dir), last });
-        Ok(Admission::Admitted(Box::new(PlacedLog { key, dir, log }), report))
+        drop(state);
+        let placed = PlacedLog { key, dir, log };
+        if placed.key.is_future
+            && let Err(offline) = self.checkpoint_cut(&placed)
+        {
+            return Ok(Admission::Failed(offline));
+        }
+        Ok(Admission::Admitted(Box::new(placed), report))
     }
 }
 

@@ -21,6 +21,18 @@ pub struct Chunk {
     agreed: Option<EpochEnd>,
 }
 
+/// What became of a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// It is in the future log, which grew by so many bytes.
+    Bytes(usize),
+    /// The future log had something else and was cut, so that another chunk comes next. Before that goes in, the recovery point must
+    /// be written ([`LogDirs::checkpoint_cut`](crate::dir::LogDirs::checkpoint_cut)): the old one speaks of what was there.
+    Cut,
+    /// It was at the end: nothing is lacking.
+    Nothing,
+}
+
 impl Chunk {
     /// The batches; none at the end.
     ///
@@ -58,8 +70,7 @@ impl Log {
         Ok(Chunk { slice: read.slice, start, log_start, end: self.log_end, agreed })
     }
 
-    /// Takes a chunk, whose batches are `bytes`, into this future log. Returns how many bytes were written; `None` when the
-    /// chunk was at the end, so that nothing was lacking.
+    /// Takes a chunk, whose batches are `bytes`, into this future log.
     ///
     /// # Errors
     /// The disk; or the batches do not follow what is here.
@@ -68,12 +79,16 @@ impl Log {
         chunk: &Chunk,
         bytes: Option<&[u8]>,
         now_ms: i64,
-    ) -> Result<Option<usize>, AppendError> {
+    ) -> Result<Taken, AppendError> {
         let end = self.log_end;
-        let common = self.common_end(chunk);
+        let mut common = self.common_end(chunk);
+        if bytes.is_some() {
+            // This log may end inside of a batch of the other one.
+            common = common.min(chunk.start);
+        }
         if end > common {
             self.truncate_to(common, now_ms).map_err(AppendError::Log)?;
-            return Ok(Some(0));
+            return Ok(Taken::Cut);
         }
         // What this log has, if anything, is below the start of the other one, and so may be the end of a transaction in it.
         let begins_anew = self.log_start == end || chunk.log_start > end;
@@ -84,13 +99,13 @@ impl Log {
                 // Compaction has removed the last records; the log ends after them all the same.
                 self.skip_to(chunk.end, now_ms).map_err(AppendError::Log)?;
             }
-            return Ok(None);
+            return Ok(Taken::Nothing);
         };
         // What lies below has gone from the current log in the meantime, or never was in this one.
         if chunk.start > end && begins_anew {
             self.truncate_fully_and_start_at(chunk.start, None, now_ms).map_err(AppendError::Log)?;
         }
-        Ok(Some(self.append_as_follower(bytes, LeaderEpoch(i32::MAX), now_ms)?.written_bytes))
+        Ok(Taken::Bytes(self.append_as_follower(bytes, LeaderEpoch(i32::MAX), now_ms)?.written_bytes))
     }
 
     /// Ends the log at `end`, with a new segment there, though nothing lies before it.

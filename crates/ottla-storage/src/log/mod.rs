@@ -44,7 +44,7 @@ pub use config::{CleanupPolicy, LogConfig};
 pub use epoch_cache::{EpochEnd, EpochEntry};
 pub use error::{AppendError, LogError, ReadError};
 pub use flush::{FlushOutcome, FlushTicket};
-pub use future::Chunk;
+pub use future::{Chunk, Taken};
 pub(crate) use journal::VOID;
 pub use journal::{JournalTicket, MAX_JOURNALED_BYTES, Replayed};
 pub use load::{LoadEvent, LoadReport, LogOpen};

@@ -7,7 +7,7 @@ use ottla_storage::fs::{Fs, MemFs};
 use ottla_storage::log::ReadRequest;
 use ottla_types::{LeaderEpoch, Offset};
 
-use super::support::{NOW, Node, format, formatted, key, names, new_log};
+use super::support::{NOW, Node, checkpoint, format, formatted, key, names, new_log, offsets};
 
 const DIRS: [&str; 2] = ["/a", "/b"];
 const ALL: [Checkpoint; 3] = [Checkpoint::RecoveryPoints, Checkpoint::LogStarts, Checkpoint::HighWatermarks];
@@ -220,4 +220,26 @@ fn of_a_copy_only_what_is_known_to_be_durable_counts_after_a_crash() {
         assert_eq!(end.0 > 0, is_checkpointed, "{end}");
         assert_eq!(node.offsets("t", 0).map(|(start, _, end)| (start, end)), Some((0, 3)));
     }
+}
+
+/// A copy was cut, and grew again over what the checkpoint still called durable: a power cut left it corrupt below there.
+#[test]
+fn the_recovery_point_of_a_copy_goes_back_with_it() {
+    let recovery_point = |fs: &MemFs| checkpoint(fs, "/b", "recovery-point-offset-checkpoint");
+    let (fs, node, future) = about_to_promote();
+    let dir = node.dirs.place(&future).unwrap();
+    write_checkpoints(&node.dirs, &dir, &node, &ALL).unwrap();
+    assert_eq!(recovery_point(&fs), offsets(&[("t", 0, 2)]));
+    // As after the power has taken the end of the copy.
+    node.logs.lock().unwrap().get_mut(&future).unwrap().log.truncate_to(Offset(1), NOW).unwrap();
+    drop((node, dir));
+    let node = Node::start(&fs, &DIRS).unwrap();
+    assert_eq!(recovery_point(&fs), offsets(&[("t", 0, 1)]));
+    let mut copy = node.take(&future);
+    copy.log.truncate_to(Offset(0), NOW).unwrap();
+    node.dirs.checkpoint_cut(&copy).unwrap();
+    assert_eq!(recovery_point(&fs), offsets(&[("t", 0, 0)]));
+    // Nobody can look at the copy, which is being written to.
+    write_checkpoints(&node.dirs, &copy.dir, &node, &ALL).unwrap();
+    assert_eq!(recovery_point(&fs), offsets(&[("t", 0, 0)]));
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ottla_storage::fs::{Fs, MemFs, OpenMode, read_file};
-use ottla_storage::log::{Log, LogConfig};
+use ottla_storage::log::{Log, LogConfig, Taken};
 use ottla_types::{Offset, Uuid};
 
 use super::support::*;
@@ -148,7 +148,7 @@ fn a_future_log_is_cut_to_what_the_current_one_has_of_its_epochs() {
         loop {
             let chunk = current.chunk_after(future.log_end_offset(), future.latest_epoch(), 300).unwrap();
             let bytes = chunk.read().unwrap();
-            if future.take_chunk(&chunk, bytes.as_deref(), NOW).unwrap().is_none() {
+            if future.take_chunk(&chunk, bytes.as_deref(), NOW).unwrap() == Taken::Nothing {
                 break;
             }
         }
@@ -184,7 +184,7 @@ fn a_future_log_that_was_left_behind_by_the_log_start_begins_anew_there() {
         loop {
             let chunk = current.chunk_after(future.log_end_offset(), future.latest_epoch(), 300).unwrap();
             let bytes = chunk.read().unwrap();
-            if future.take_chunk(&chunk, bytes.as_deref(), NOW).unwrap().is_none() {
+            if future.take_chunk(&chunk, bytes.as_deref(), NOW).unwrap() == Taken::Nothing {
                 break;
             }
         }
@@ -200,6 +200,45 @@ fn a_future_log_that_was_left_behind_by_the_log_start_begins_anew_there() {
     copy(&mut future, &current);
     assert_eq!((future.log_start_offset(), future.log_end_offset()), (Offset(6), Offset(12)));
     assert_eq!(future.first_undecided_offset(), None);
+}
+
+/// The other log's batches of an older epoch are gone, and those of a newer one lie over the copy's end.
+#[test]
+fn a_future_log_that_ends_inside_of_a_batch_of_the_current_one_is_cut_before_it() {
+    for is_empty in [false, true] {
+        let fs = MemFs::new();
+        let mut current = open(&fs, config());
+        append(&mut current, plain(1)).unwrap();
+        append(&mut current, plain(3)).unwrap();
+        append(&mut current, plain(2)).unwrap();
+        let (mut future, _) = Log::open(
+            Arc::new(fs.clone()),
+            &PathBuf::from("/other/t-0.future"),
+            config(),
+            opening(true, Offset(0)),
+        )
+        .unwrap();
+        for _ in 0..2 {
+            append(&mut future, plain(1)).unwrap();
+        }
+        if is_empty {
+            // Empty there, as a copy that began anew.
+            future.truncate_fully_and_start_at(Offset(2), None, NOW).unwrap();
+        }
+        current.set_high_watermark(Offset(6));
+        current.advance_log_start(Offset(2)).unwrap();
+        let mut cuts = 0;
+        loop {
+            let chunk = current.chunk_after(future.log_end_offset(), future.latest_epoch(), 300).unwrap();
+            match future.take_chunk(&chunk, chunk.read().unwrap().as_deref(), NOW).unwrap() {
+                Taken::Cut => cuts += 1,
+                Taken::Bytes(_) => {}
+                Taken::Nothing => break,
+            }
+        }
+        assert_eq!((cuts, future.log_end_offset()), (1, Offset(6)));
+        assert!(all_batches(&future).ends_with(&all_batches(&current)));
+    }
 }
 
 /// What compaction left of a log may end before the log does. A copy that had all of it was emptied to come to the same end.
@@ -227,7 +266,7 @@ fn a_future_log_keeps_its_records_when_the_last_ones_were_compacted_away() {
     loop {
         let chunk = current.chunk_after(future.log_end_offset(), future.latest_epoch(), 300).unwrap();
         let bytes = chunk.read().unwrap();
-        if future.take_chunk(&chunk, bytes.as_deref(), NOW).unwrap().is_none() {
+        if future.take_chunk(&chunk, bytes.as_deref(), NOW).unwrap() == Taken::Nothing {
             break;
         }
     }
