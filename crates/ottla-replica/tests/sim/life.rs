@@ -6,7 +6,7 @@ use ottla_storage::dir::{
     Checkpoint, apply_retention, close_idle_files, flush_due, remove_old_files, write_checkpoints,
 };
 use ottla_storage::fs::{Effect, Fault, Fs, MemFs, Operation, read_file};
-use ottla_types::{LeaderEpoch, Offset};
+use ottla_types::{LeaderEpoch, Offset, Uuid};
 
 use crate::dice::Dice;
 use crate::model::Model;
@@ -96,6 +96,8 @@ pub(crate) struct Life {
     /// What an orderly stop has left: the end of each log, until something is appended again. A directory that says that it was
     /// stopped so must have it.
     stopped: Option<BTreeMap<Topic, i64>>,
+    /// What the controller was told of the directories of topics.
+    assigned: BTreeMap<Topic, Uuid>,
     now_ms: i64,
     rules: Rules,
     is_told: bool,
@@ -115,6 +117,7 @@ impl Life {
             epoch: 0,
             tally: Tally::default(),
             stopped: None,
+            assigned: BTreeMap::new(),
             now_ms: START_MS,
             rules,
             is_told: false,
@@ -333,7 +336,7 @@ impl Life {
             }
             Topic::EACH.into_iter().for_each(|topic| self.tell_files(topic));
             self.tell_checkpoints();
-            match World::start(&self.fs, self.now_ms, self.rules) {
+            match World::start(&self.fs, self.now_ms, self.rules, &self.assigned) {
                 Ok(world) => {
                     for (key, report) in world.reports.iter().filter(|(_, report)| !report.events.is_empty())
                     {
@@ -362,12 +365,20 @@ impl Life {
         self.fs.heal();
     }
 
+    fn report_directory(&mut self, topic: Topic) {
+        let id = self.world().dir_of(topic).id().expect("each directory has its id");
+        if !self.fs.is_powered_off() {
+            self.assigned.insert(topic, id);
+        }
+    }
+
     /// After a start: look, lead, flush, and let the clients come back.
     fn greet(&mut self) -> Result<(), Stopped> {
         let mut survived = BTreeMap::new();
         for topic in Topic::EACH {
             let found = check::after_restart(self, topic)?;
             survived.insert(topic, found);
+            self.report_directory(topic);
         }
         self.epoch += 1;
         self.tell(format_args!("epoch {}", self.epoch));
@@ -640,6 +651,7 @@ impl Life {
                 // As the broker, which rather waits for a moment in which nobody waits for an acknowledgement.
                 if watermark == end || self.dice.one_in(3) {
                     self.world().finish_move(topic, unique)?;
+                    self.report_directory(topic);
                     self.tally.moves_finished += 1;
                     // What was removed once, and came back with a crash, need not be in the copy.
                     let removed = Offset(self.models[&topic].start);

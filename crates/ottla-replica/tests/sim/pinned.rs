@@ -1,5 +1,7 @@
 //! What the simulation once found, by itself.
 
+use std::collections::BTreeMap;
+
 use ottla_storage::fs::{Effect, Fault, MemFs, Operation};
 use ottla_storage::log::{AppendOrigin, LeaderAppend, VerificationGuard};
 use ottla_types::{LeaderEpoch, Offset};
@@ -14,7 +16,8 @@ fn formatted() -> MemFs {
 }
 
 fn start(fs: &MemFs, epoch: i32) -> World {
-    let world = World::start(fs, START_MS, Rules::default()).unwrap_or_else(|_| panic!("the node starts"));
+    let world = World::start(fs, START_MS, Rules::default(), &BTreeMap::new());
+    let world = world.unwrap_or_else(|_| panic!("the node starts"));
     world.lead(LeaderEpoch(epoch));
     world
 }

@@ -160,6 +160,8 @@ pub(crate) struct World {
     pub(crate) moves: Mutex<BTreeMap<Topic, PlacedLog>>,
     /// The directories that were stopped in good order.
     pub(crate) clean: Vec<PathBuf>,
+    /// In which directories the metadata says that the topics are, as far as it was told.
+    assigned: BTreeMap<Topic, Uuid>,
     /// What opening the logs took.
     pub(crate) reports: Vec<(LogKey, LoadReport)>,
     pub(crate) now_ms: i64,
@@ -207,7 +209,12 @@ pub(crate) fn format(fs: &MemFs) {
 
 impl World {
     /// The start: opens what is there, and creates what is not.
-    pub(crate) fn start(fs: &MemFs, now_ms: i64, rules: Rules) -> Result<Self, Stopped> {
+    pub(crate) fn start(
+        fs: &MemFs,
+        now_ms: i64,
+        rules: Rules,
+        assigned: &BTreeMap<Topic, Uuid>,
+    ) -> Result<Self, Stopped> {
         fs.set_now_ms(now_ms);
         if let Some((operation, part)) = rules.pretended {
             fs.inject(Fault::new(Effect::Pretended).on(operation).at(part));
@@ -226,6 +233,7 @@ impl World {
             replicas: Mutex::default(),
             moves: Mutex::default(),
             clean: Vec::new(),
+            assigned: assigned.clone(),
             reports: Vec::new(),
             now_ms,
             rules,
@@ -253,9 +261,10 @@ impl World {
                 let config = Topic::of(job.key()).config();
                 job.run(config, 1, now_ms)
             };
+            let assigned = twins.first().and_then(|job| self.assigned.get(&Topic::of(job.key())).copied());
             let outcomes = twins.into_iter().map(run).collect();
             let unique = now_ms.unsigned_abs().into();
-            let (left, _) = self.dirs.settle_twins(outcomes, &is_stray, None, unique);
+            let (left, _) = self.dirs.settle_twins(outcomes, &is_stray, assigned, unique);
             left.into_iter().try_for_each(|outcome| self.admit(outcome))?;
         }
         for job in loads.into_iter().flat_map(|load| load.jobs) {

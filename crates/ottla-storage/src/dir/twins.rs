@@ -31,7 +31,8 @@ pub fn take_twins(loads: &mut [DirLoad]) -> Vec<Vec<LoadJob>> {
 impl LogDirs {
     /// Decides between the opened logs of one partition. If one has all that the others have, it takes over their high
     /// watermark and log start, and the others are renamed `-stray`, with `unique` in their names, and kept; of equals the one
-    /// in the directory goes on that the metadata says, `assigned`. Returns what is to be handed to [`LogDirs::admit`], which
+    /// in the directory goes on that the metadata says, `assigned`. That one also goes on without what the others have if it is the
+    /// newest: it was cut when a leader had another end, and where it was moved from nobody was there to tell. Returns what is to be handed to [`LogDirs::admit`], which
     /// takes `is_stray` too and refuses what was not decided; and the directories set aside.
     pub fn settle_twins(
         &self,
@@ -56,12 +57,17 @@ impl LogDirs {
         let Some(mut best) = candidates.pop() else { return (outcomes, Vec::new()) };
         let Ok((log, _)) = &mut best.result else { return (outcomes, Vec::new()) };
         let others = || candidates.iter().filter_map(|other| other.result.as_ref().ok().map(|(log, _)| log));
-        if !others().all(|other| has_all_of(log, other)) {
+        let has_all = others().all(|other| has_all_of(log, other));
+        let is_assigned = assigned.is_some() && best.dir.id() == assigned;
+        let is_newest = is_assigned && others().all(|other| is_newer(log, other));
+        if !has_all && !is_newest {
             outcomes.append(&mut candidates);
             outcomes.push(best);
             outcomes.sort_by(|a, b| a.path.cmp(&b.path));
             return (outcomes, Vec::new());
         }
+        // What is told of other records does not hold here.
+        let others = || others().filter(|_| has_all);
         let high_watermark = others().map(Log::high_watermark).fold(log.high_watermark(), Ord::max);
         let start = others().map(Log::log_start_offset).fold(log.log_start_offset(), Ord::max);
         log.set_high_watermark(high_watermark);
@@ -91,4 +97,11 @@ fn has_all_of(log: &Log, other: &Log) -> bool {
     log.topic_id().is_some()
         && log.topic_id() == other.topic_id()
         && end.is_some_and(|end| end >= other.log_end_offset())
+}
+
+/// Whether a log was led in a later epoch than another of the same topic.
+fn is_newer(log: &Log, other: &Log) -> bool {
+    log.topic_id().is_some()
+        && log.topic_id() == other.topic_id()
+        && log.latest_epoch() > other.latest_epoch()
 }

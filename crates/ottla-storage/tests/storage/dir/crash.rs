@@ -203,6 +203,36 @@ fn of_two_replicas_the_one_with_more_goes_on() {
     assert_eq!(node.set_aside, [Path::new("/a/t-0.0000000000000000000000000000abcd-stray")]);
 }
 
+/// The disk of the old one failed at the end of the move, and what was moved was cut for a new leader before that disk was back.
+#[test]
+fn of_two_replicas_with_different_ends_the_newer_one_goes_on_where_the_metadata_says() {
+    for is_assigned in [true, false] {
+        // The node of these tests says that everything is assigned to the first.
+        let dirs = if is_assigned { ["/b", "/a"] } else { DIRS };
+        let (fs, node, future) = about_to_promote();
+        let mut current = Some(node.take(&key("t", 0)));
+        let mut moved = node.dirs.promote_future(&mut current, node.take(&future), 0x77, NOW).unwrap();
+        moved.log.truncate_to(Offset(1), NOW).unwrap();
+        node.logs.lock().unwrap().insert(key("t", 0), moved);
+        node.append_in("t", 0, LeaderEpoch(9), 1).unwrap();
+        node.flush("t", 0).unwrap();
+        let old = Path::new("/a/t-0.00000000000000000000000000000077-delete");
+        fs.rename(old, Path::new("/a/t-0")).unwrap();
+        fs.sync_dir(Path::new("/a")).unwrap();
+        drop(node);
+        fs.crash(1);
+        let started = Node::start(&fs, &dirs);
+        let Ok(node) = started else {
+            assert!(!is_assigned);
+            continue;
+        };
+        assert!(is_assigned);
+        assert_eq!(node.dir_of("t", 0).as_deref(), Some(Path::new("/b")));
+        assert_eq!(node.offsets("t", 0).map(|(start, _, end)| (start, end)), Some((0, 2)));
+        assert_eq!(node.set_aside, [Path::new("/a/t-0.0000000000000000000000000000abcd-stray")]);
+    }
+}
+
 /// A power cut during a move took the first segment of the copy and left a later one, which was completed and put in the place of the
 /// whole log.
 #[test]

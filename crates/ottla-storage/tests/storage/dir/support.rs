@@ -198,6 +198,16 @@ impl Node {
 
     /// Appends batches of one record and makes them committed; a failure takes the directory offline.
     pub(crate) fn append(&self, topic: &str, partition: i32, batches: usize) -> Result<(), DirOffline> {
+        self.append_in(topic, partition, LeaderEpoch(0), batches)
+    }
+
+    pub(crate) fn append_in(
+        &self,
+        topic: &str,
+        partition: i32,
+        leader_epoch: LeaderEpoch,
+        batches: usize,
+    ) -> Result<(), DirOffline> {
         let mut logs = self.logs.lock().unwrap();
         let placed = logs.get_mut(&key(topic, partition)).expect("the log is there");
         for _ in 0..batches {
@@ -205,7 +215,7 @@ impl Node {
             builder.append(NOW, None, Some(&[9; 100]), &[]).unwrap();
             let append = LeaderAppend {
                 origin: AppendOrigin::Client,
-                leader_epoch: LeaderEpoch(0),
+                leader_epoch,
                 guard: VerificationGuard::default(),
                 transaction_version: 0,
                 now_ms: NOW,
