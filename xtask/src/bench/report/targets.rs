@@ -43,7 +43,7 @@ mod why {
     pub(super) const DURABLE: &str = "the disk: [how `sync` syncs](performance.md#how-sync-syncs)";
     pub(super) const TAIL: &str = "client and server share the cores: compare the generator's lateness below, which is in every \
                                    latency; [who holds up whom](performance.md#who-holds-up-whom)";
-    pub(super) const SYNC_TAIL: &str = "an acknowledgement waits for the disk, Kafka's does not: compare `fdatasync` below; \
+    pub(super) const SYNC_TAIL: &str = "an acknowledgement waits for the disk, Kafka's does not: compare the disk beside it; \
                                         [how `sync` syncs](performance.md#how-sync-syncs)";
     pub(super) const START: &str = "what was tried: [performance.md](performance.md)";
     pub(super) const MANY: &str = "[many partitions](performance.md#many-partitions)";
