@@ -135,6 +135,17 @@ fn an_abort_that_never_came_to_the_log_is_not_told_of() {
     assert_eq!(bytes(&fs, 0, "txnindex"), entry);
 }
 
+/// Has a future log take all that the current one has.
+fn copy_all(future: &mut Log, current: &Log) {
+    loop {
+        let chunk = current.chunk_after(future.log_end_offset(), future.latest_epoch(), 300).unwrap();
+        let bytes = chunk.read().unwrap();
+        if future.take_chunk(&chunk, bytes.as_deref(), NOW).unwrap() == Taken::Nothing {
+            break;
+        }
+    }
+}
+
 /// A power cut took from the log what its copy in another directory has, and other records came in their place.
 #[test]
 fn a_future_log_is_cut_to_what_the_current_one_has_of_its_epochs() {
@@ -144,26 +155,17 @@ fn a_future_log_is_cut_to_what_the_current_one_has_of_its_epochs() {
     let place = PathBuf::from("/other/t-0.future");
     let (mut future, _) =
         Log::open(Arc::new(fs.clone()), &place, config(), opening(true, Offset(0))).unwrap();
-    let copy = |future: &mut Log, current: &Log| {
-        loop {
-            let chunk = current.chunk_after(future.log_end_offset(), future.latest_epoch(), 300).unwrap();
-            let bytes = chunk.read().unwrap();
-            if future.take_chunk(&chunk, bytes.as_deref(), NOW).unwrap() == Taken::Nothing {
-                break;
-            }
-        }
-    };
     for _ in 0..4 {
         append(&mut current, plain(2)).unwrap();
     }
-    copy(&mut future, &current);
+    copy_all(&mut future, &current);
     assert_eq!(future.log_end_offset(), Offset(11));
     current.truncate_to(Offset(5), NOW).unwrap();
     for at in 0..10 {
         let mut batch = batch(&[NOW + at], None, ottla_record::Codec::NONE);
         current.append_as_leader(&mut batch, client(2)).unwrap();
     }
-    copy(&mut future, &current);
+    copy_all(&mut future, &current);
     assert_eq!(all_batches(&future), all_batches(&current));
     future.take_over(&current, NOW).unwrap();
     assert_eq!(future.epoch_entries().to_vec(), current.epoch_entries().to_vec());
@@ -180,16 +182,7 @@ fn a_future_log_that_was_left_behind_by_the_log_start_begins_anew_there() {
     let place = PathBuf::from("/other/t-0.future");
     let (mut future, _) =
         Log::open(Arc::new(fs.clone()), &place, config(), opening(true, Offset(0))).unwrap();
-    let copy = |future: &mut Log, current: &Log| {
-        loop {
-            let chunk = current.chunk_after(future.log_end_offset(), future.latest_epoch(), 300).unwrap();
-            let bytes = chunk.read().unwrap();
-            if future.take_chunk(&chunk, bytes.as_deref(), NOW).unwrap() == Taken::Nothing {
-                break;
-            }
-        }
-    };
-    copy(&mut future, &current);
+    copy_all(&mut future, &current);
     let mut end = marker(21, 0, true, 0, NOW);
     current.append_as_leader(&mut end, coordinator(0)).unwrap();
     for _ in 0..4 {
@@ -197,7 +190,7 @@ fn a_future_log_that_was_left_behind_by_the_log_start_begins_anew_there() {
     }
     current.set_high_watermark(current.log_end_offset());
     current.advance_log_start(Offset(7)).unwrap();
-    copy(&mut future, &current);
+    copy_all(&mut future, &current);
     assert_eq!((future.log_start_offset(), future.log_end_offset()), (Offset(6), Offset(12)));
     assert_eq!(future.first_undecided_offset(), None);
 }
@@ -263,13 +256,7 @@ fn a_future_log_keeps_its_records_when_the_last_ones_were_compacted_away() {
     let place = PathBuf::from("/other/t-0.future");
     let (mut future, _) =
         Log::open(Arc::new(fs.clone()), &place, compacted, opening(true, Offset(0))).unwrap();
-    loop {
-        let chunk = current.chunk_after(future.log_end_offset(), future.latest_epoch(), 300).unwrap();
-        let bytes = chunk.read().unwrap();
-        if future.take_chunk(&chunk, bytes.as_deref(), NOW).unwrap() == Taken::Nothing {
-            break;
-        }
-    }
+    copy_all(&mut future, &current);
     assert_eq!(future.log_end_offset(), Offset(7));
     assert_eq!(all_batches(&future), all_batches(&current));
     assert!(!all_batches(&future).is_empty());
