@@ -35,6 +35,8 @@ pub(crate) struct Args {
 pub(crate) struct Outcome {
     /// Socket → CRC-32C → file.
     sink: Cost,
+    /// The same, synced after each chunk.
+    durable_sink: Cost,
     /// File → socket.
     source: Cost,
     /// One `fdatasync` after the other.
@@ -60,10 +62,13 @@ pub(crate) fn run(args: &Args) -> Result<Outcome> {
     let file = args.dir.join("limits");
     let chunks = args.megabytes * 1_000_000 / CHUNK as u64;
     // The first time the file's pages may be new to the machine; a broker's are, or are not, by chance.
-    sink(&file, chunks)?;
+    sink(&file, chunks, false)?;
     fs::remove_file(&file)?;
-    let sink = sink(&file, chunks)?;
+    let cached = sink(&file, chunks, false)?;
     let source = source(&file)?;
+    fs::remove_file(&file)?;
+    rustix::fs::sync();
+    let durable_sink = sink(&file, chunks / 4, true)?;
     fs::remove_file(&file)?;
     rustix::fs::sync();
     let file = args.dir.join("sync");
@@ -73,7 +78,7 @@ pub(crate) fn run(args: &Args) -> Result<Outcome> {
     let file = args.dir.join("echo");
     let echoes =
         args.echoes.iter().map(|rate| echo::run(&file, *rate, args.seconds)).collect::<Result<_>>()?;
-    Ok(Outcome { sink, source, syncs, paced_syncs, echoes })
+    Ok(Outcome { sink: cached, durable_sink, source, syncs, paced_syncs, echoes })
 }
 
 /// What `work` takes on this thread.
@@ -93,8 +98,8 @@ pub(crate) fn cpu_s(clock: ClockId) -> f64 {
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
-/// Receives and keeps `chunks`, which another thread sends.
-fn sink(file: &Path, chunks: u64) -> Result<Cost> {
+/// Receives and keeps `chunks`, which another thread sends; `durable`: syncs each.
+fn sink(file: &Path, chunks: u64, durable: bool) -> Result<Cost> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
     let sender = thread::spawn(move || -> Result<()> {
@@ -112,6 +117,9 @@ fn sink(file: &Path, chunks: u64) -> Result<Cost> {
             stream.read_exact(&mut chunk)?;
             sums ^= crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, &chunk);
             file.write_all(&chunk)?;
+            if durable {
+                file.sync_data()?;
+            }
         }
         Ok(())
     });

@@ -9,7 +9,6 @@ mod limits;
 mod rate;
 mod read;
 mod topics;
-mod warm;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -39,8 +38,6 @@ enum Command {
     Commits(groups::CommitArgs),
     /// Do what any broker has to, without one
     Limits(limits::Args),
-    /// Touch memory and give it back
-    Warm(warm::Args),
 }
 
 fn main() -> Result<()> {
@@ -53,7 +50,6 @@ fn main() -> Result<()> {
         Command::Rebalance(args) => serde_json::to_string(&groups::rebalance(&args)?)?,
         Command::Commits(args) => serde_json::to_string(&groups::commits(&args)?)?,
         Command::Limits(args) => serde_json::to_string(&limits::run(&args)?)?,
-        Command::Warm(args) => serde_json::to_string(&warm::run(&args)?)?,
     };
     println!("{line}");
     Ok(())

@@ -6,6 +6,7 @@
 
 mod clients;
 mod machine;
+mod memory;
 mod probe;
 mod progress;
 mod report;
@@ -19,12 +20,13 @@ mod trial;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use clap::Args;
 
 use crate::test::{Context, run_command, setup};
 use clients::java::Tools;
 use clients::librdkafka::Load;
+use memory::Filler;
 use progress::Progress;
 use report::Paths;
 use rest::Rest;
@@ -88,12 +90,15 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     let (Some(kafka), Some(tools)) = (setup::kafka_jars(&context)?, setup::tools_jars(&context)?) else {
         bail!("the comparison needs java and mvn");
     };
+    let bench = context.target.join("bench");
+    room(&bench, if options.quick { 10 } else { 24 })?;
     let binary = ottla(&context, options)?;
     let kit = Kit {
         tools: Tools::new(&tools),
         load: Load::build(&context)?,
         rest: Rest::new(),
-        scratch: context.target.join("bench/scratch"),
+        filler: Filler::new(&bench)?,
+        scratch: bench.join("scratch"),
         quick: options.quick,
     };
     let setting = setting(root, options, &kit)?;
@@ -123,6 +128,19 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     if !failed.is_empty() {
         bail!("failed: {}", failed.join(", "));
     }
+    Ok(())
+}
+
+/// Refuses to begin when there is no room for what the largest case writes: it would fail in the middle.
+fn room(dir: &Path, gigabytes: u64) -> Result<()> {
+    std::fs::create_dir_all(dir)?;
+    let volume = rustix::fs::statvfs(dir)?;
+    let free = volume.f_bavail * volume.f_frsize / 1_000_000_000;
+    ensure!(
+        free >= gigabytes,
+        "{} has {free} GB free; a run writes up to {gigabytes} GB there",
+        dir.display()
+    );
     Ok(())
 }
 

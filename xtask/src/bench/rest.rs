@@ -1,5 +1,5 @@
-//! Rest before a measurement, the same for every system: what was written earlier is on the disk, the disk has nothing more to do, and
-//! free memory was touched. Otherwise one case pays for another: after a flood syncs take tens of milliseconds for a while.
+//! Rest before a measurement, the same for every system: what was written earlier is on the disk, and the disk has nothing more to
+//! do. Otherwise one case pays for another: after a flood syncs take tens of milliseconds for a while.
 
 use std::cell::Cell;
 use std::fs::{self, OpenOptions};
@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 /// What is known of the machine at rest.
 pub(super) struct Rest {
@@ -73,13 +73,6 @@ fn sync_ms(probe: &Path) -> Result<f64> {
     }
     taken.sort_by(f64::total_cmp);
     Ok(taken[2])
-}
-
-/// MiB that the machine can give without pain.
-pub(super) fn available_mib() -> Result<u64> {
-    let memory = fs::read_to_string("/proc/meminfo")?;
-    let line = memory.lines().find(|line| line.starts_with("MemAvailable:")).context("MemAvailable")?;
-    Ok(line.split_whitespace().nth(1).context("a size")?.parse::<u64>()? / 1024)
 }
 
 #[cfg(test)]

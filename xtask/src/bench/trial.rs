@@ -6,10 +6,11 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 
 use super::clients::java::Tools;
-use super::clients::librdkafka::{Created, Latencies, Load, Rate, Warmed};
+use super::clients::librdkafka::{Created, Latencies, Load, Rate};
+use super::memory::Filler;
 use super::probe::{Probe, Syncs};
 use super::progress::Progress;
-use super::rest::{self, Rest};
+use super::rest::Rest;
 use super::results::Outcome;
 use super::scenarios::measure;
 use super::server::Server;
@@ -20,6 +21,7 @@ pub(super) struct Kit {
     pub(super) tools: Tools,
     pub(super) load: Load,
     pub(super) rest: Rest,
+    pub(super) filler: Filler,
     /// Where servers keep their data, one after the other.
     pub(super) scratch: PathBuf,
     /// Smaller sizes, shorter times.
@@ -89,17 +91,16 @@ impl Trial<'_> {
         self.progress.step(text);
     }
 
-    /// Waits until nothing of what was done before can disturb what is measured next, see [`Rest`]; notes it if the disk does not
-    /// come to rest.
+    /// Waits until nothing of what was done before can disturb what is measured next, see [`Rest`] and [`Filler`]; notes it if the
+    /// disk does not come to rest.
     pub(super) fn settle(&mut self) -> Result<()> {
         self.step("waiting for the disk to rest");
         let limit = self.sized(Duration::from_secs(15), Duration::from_secs(3));
         if !self.kit.rest.wait(self.scratch(), limit)? {
             self.outcome.restless += 1;
         }
-        let mib = self.sized(6_144, 1_536).min(rest::available_mib()? / 4);
-        self.kit.load.run_alone::<Warmed>(&format!("warm --mib {mib}"))?;
-        Ok(())
+        self.step("filling the page cache");
+        self.kit.filler.fill()
     }
 
     /// Notes one repetition of a measure.

@@ -77,6 +77,7 @@ pub(crate) struct Created {
 #[derive(Debug, Deserialize)]
 pub(crate) struct Limits {
     pub(crate) sink: Cost,
+    pub(crate) durable_sink: Cost,
     pub(crate) source: Cost,
     pub(crate) syncs: Latencies,
     pub(crate) paced_syncs: Latencies,
@@ -89,10 +90,6 @@ pub(crate) struct Cost {
     pub(crate) cpu_s_per_gb: f64,
     pub(crate) mb_per_s: f64,
 }
-
-/// Memory was touched and given back.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Warmed {}
 
 /// A run of the program that goes on meanwhile; ended when dropped.
 pub(crate) struct Running<T> {

@@ -36,9 +36,9 @@ the clients, so that what a client takes the server does not get: where the clie
 - GB are 10⁹ bytes of records before compression. Broker CPU seconds are the server's own user and system time, resident is its memory
   at the end of the case.
 - Latency is from the time at which a record should be sent (open loop, so that a stall counts for all that waited) to its acknowledgement.
-- Before each case, for each system alike, the run waits until what was written is on the disk and the disk rests, and touches up to
-  6 GiB of free memory: a virtual machine may give free memory back to its host, and then the first use of a page
-  costs several times as much (a file of 1 GB: 0.45 CPU seconds the first time, 0.25 the second, 0.13 when overwritten in place).
+- Before each case, for each system alike, the run waits until what was written is on the disk and the disk rests, and fills the page
+  cache by reading a sparse file, as it is full on a machine that has run for a while: a virtual machine may give free memory back to its
+  host, and then the first use of a page costs several times as much ([what memory costs](performance.md#what-memory-costs-in-a-virtual-machine)).
 
 `cargo xtask bench --list` names the scenarios, `cargo xtask bench NAME…` runs some and replaces their sections, `--resume` goes on with a run
 that was cut off, and `cargo xtask bench --quick` gives a first impression in five minutes without changing this document. What was

@@ -15,11 +15,11 @@ pub(super) const LIMITS: Scenario = Scenario {
     name: "limits",
     title: "Limits of the machine",
     about: "Without any server. Sink: one thread reads 64 KiB from a socket, takes their CRC-32C and appends them to a file (page \
-            cache). Source: one thread sends a file from the page cache to a socket with `sendfile`, 1 MiB at a time. CPU \
+            cache); then the same with an `fdatasync` each time. Source: one thread sends a file from the page cache to a socket with `sendfile`, 1 MiB at a time. CPU \
             seconds are that thread's. Sync: how long `fdatasync` takes after each append of 64 KiB, one right after the other or one \
             every 2.5 ms. Echo: one thread sends 1 KiB records at a fixed rate, another appends each to a file (page cache) and answers it; \
             latency from the intended time, as in the scenario `latency`: no server can do less, so what is left is the machine's.",
-    minutes: 1.4,
+    minutes: 1.5,
     is_quick: true,
     compared: Compared::Machine,
     run: limits,
@@ -29,6 +29,8 @@ pub(super) const LIMITS: Scenario = Scenario {
 pub(crate) const SYSTEM: &str = System::MACHINE;
 /// The bare produce.
 pub(crate) const SINK: &str = "socket → CRC-32C → file";
+/// The bare produce that is durable, without any group.
+pub(crate) const DURABLE_SINK: &str = "socket → CRC-32C → file, each 64 KiB synced";
 /// The bare consume.
 pub(crate) const SOURCE: &str = "file → socket, sendfile";
 /// The bare acknowledgement, at a pace that the disk can hold.
@@ -54,6 +56,8 @@ fn limits(trial: &mut Trial<'_>) -> Result<()> {
     let limits: Limits = trial.kit.load.run_alone(&words)?;
     trial.record(SINK, measure::PRODUCE_CPU, limits.sink.cpu_s_per_gb);
     trial.record(SINK, measure::PRODUCED, limits.sink.mb_per_s);
+    trial.record(DURABLE_SINK, measure::PRODUCE_CPU, limits.durable_sink.cpu_s_per_gb);
+    trial.record(DURABLE_SINK, measure::PRODUCED, limits.durable_sink.mb_per_s);
     trial.record(SOURCE, measure::CONSUME_CPU, limits.source.cpu_s_per_gb);
     trial.record(SOURCE, measure::CONSUMED, limits.source.mb_per_s);
     trial.record_latencies(SYNC_FLAT_OUT, &limits.syncs);

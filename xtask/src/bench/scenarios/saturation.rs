@@ -15,7 +15,7 @@ pub(super) const SATURATION: Scenario = Scenario {
     title: "Throughput at saturation",
     about: "One librdkafka producer sends 1 KiB records as fast as they are acknowledged (`acks=all`, `linger.ms` 5, 64 MiB of records \
             waiting), which librdkafka puts into one partition for 10 ms, then another.",
-    minutes: 2.3,
+    minutes: 2.2,
     is_quick: true,
     compared: Compared::Policies,
     run: saturation,
@@ -37,7 +37,7 @@ fn saturation(trial: &mut Trial<'_>) -> Result<()> {
     let mut server = trial.server()?;
     trial.topic(&server, "warm-up", 1)?;
     trial.step("warm-up");
-    flood(trial, &server, "warm-up", trial.sized(5.0, 2.0))?;
+    flood(trial, &server, "warm-up", trial.sized(3.0, 2.0))?;
     for partitions in PARTITIONS {
         // A quick run has those that targets compare most.
         if trial.kit.quick && *partitions == 1_000 {
@@ -48,7 +48,7 @@ fn saturation(trial: &mut Trial<'_>) -> Result<()> {
         trial.topic(&server, &topic, *partitions)?;
         trial.settle()?;
         trial.step(&case);
-        let (sent, cpu_s) = server.metered(|| flood(trial, &server, &topic, trial.sized(8.0, 3.0)))?;
+        let (sent, cpu_s) = server.metered(|| flood(trial, &server, &topic, trial.sized(6.0, 3.0)))?;
         trial.record(&case, measure::PRODUCED, sent.rate * RECORD_BYTES as f64 / 1e6);
         trial.record(&case, measure::PRODUCE_CPU, cpu_s / gigabytes(sent.acked, RECORD_BYTES));
         trial.record(&case, measure::RESIDENT, server.resident_mib()?);
