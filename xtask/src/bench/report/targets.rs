@@ -41,8 +41,10 @@ mod why {
     pub(super) const SATURATION: &str = "the client takes more than half of the two cores: a server that cost nothing would not reach it with few \
                                          partitions; compare the broker's CPU time below";
     pub(super) const DURABLE: &str = "the disk: [how `sync` syncs](performance.md#how-sync-syncs)";
-    pub(super) const TAIL: &str = "client and server share the cores: compare the generator's lateness below, which is in every \
-                                   latency; [who holds up whom](performance.md#who-holds-up-whom)";
+    pub(super) const TAIL: &str = "the client itself takes as long, with a broker in its own memory (scenario `limits`): \
+                                   [where it comes from](performance.md#where-the-latency-of-page-cache-comes-from)";
+    pub(super) const FULL: &str = "client and server share the cores, and the disk has all it can take: \
+                                   [when the disk has all it can take](performance.md#when-the-disk-has-all-it-can-take)";
     pub(super) const SYNC_TAIL: &str = "an acknowledgement waits for the disk, Kafka's does not: compare the disk beside it; \
                                         [how `sync` syncs](performance.md#how-sync-syncs)";
     pub(super) const START: &str = "what was tried: [performance.md](performance.md)";
@@ -145,11 +147,15 @@ fn tail(results: &Results<'_>, policy: &str, rows: &mut Vec<Row>) {
     let own = ottla(policy);
     for case in latency::CASES {
         let pair = |measure: &str| at_most(at(&own, case, measure), at(KAFKA, case, measure), limit, "ms");
-        let least = |measure| results.median("limits", limits::SYSTEM, &limits::echo(case), measure);
-        let echo = least("p99, ms").zip(least("p99.9, ms"));
-        let beside = match (policy == KAFKAS_PROMISE, echo, at(&own, case, measure::DISK_P99)) {
+        let least = |measure| results.median("limits", limits::SYSTEM, &limits::mock(case), measure);
+        let client = least("p99, ms").zip(least("p99.9, ms"));
+        let beside = match (policy == KAFKAS_PROMISE, client, at(&own, case, measure::DISK_P99)) {
             (true, Some((p99, p999)), _) => {
-                format!("; a bare echo: p99 {}, p99.9 {}", number(p99), number(p999))
+                format!(
+                    "; the same client with a broker in its own memory: p99 {}, p99.9 {}",
+                    number(p99),
+                    number(p999)
+                )
             }
             (false, _, Some(disk)) => format!("; the disk beside it: p99 {}", number(disk)),
             _ => String::new(),
@@ -158,10 +164,11 @@ fn tail(results: &Results<'_>, policy: &str, rows: &mut Vec<Row>) {
             measured: format!("p99 {}, p99.9 {}{beside}", p99.measured, p999.measured),
             met: p99.met && p999.met,
         });
+        let is_full = latency::CASES.last() == Some(case);
         rows.push(Row {
             target: format!("`{policy}`: p99 and p99.9 at {case} ≤ {limit} × Kafka"),
             verdict: both,
-            why,
+            why: if is_full { why::FULL } else { why },
         });
     }
     // What the disk itself takes is no fault of the broker's, where it waits for the disk.
@@ -183,7 +190,7 @@ fn tail(results: &Results<'_>, policy: &str, rows: &mut Vec<Row>) {
     rows.push(Row {
         target: format!("`{policy}`: no pause over 20 ms that is not the disk's own"),
         verdict,
-        why,
+        why: why::FULL,
     });
 }
 

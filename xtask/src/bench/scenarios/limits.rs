@@ -5,7 +5,8 @@ use std::fs;
 
 use anyhow::Result;
 
-use super::super::clients::librdkafka::Limits;
+use super::super::clients::RECORD_BYTES;
+use super::super::clients::librdkafka::{Limits, Rate};
 use super::super::system::{Compared, System};
 use super::super::trial::Trial;
 use super::{Scenario, latency, measure};
@@ -18,8 +19,10 @@ pub(super) const LIMITS: Scenario = Scenario {
             cache); then the same with an `fdatasync` each time. Source: one thread sends a file from the page cache to a socket with `sendfile`, 1 MiB at a time. CPU \
             seconds are that thread's. Sync: how long `fdatasync` takes after each append of 64 KiB, one right after the other or one \
             every 2.5 ms. Echo: one thread sends 1 KiB records at a fixed rate, another appends each to a file (page cache) and answers it; \
-            latency from the intended time, as in the scenario `latency`: no server can do less, so what is left is the machine's.",
-    minutes: 1.5,
+            latency from the intended time, as in the scenario `latency`: no server can do less. librdkafka's own broker: the \
+            generator of the scenario `latency` with the broker that librdkafka has for tests, which is a thread of the same process and keeps \
+            records in memory: what is left is the client's and the machine's.",
+    minutes: 2.1,
     is_quick: true,
     compared: Compared::Machine,
     run: limits,
@@ -36,6 +39,11 @@ pub(crate) const SOURCE: &str = "file → socket, sendfile";
 /// The bare acknowledgement, at a pace that the disk can hold.
 pub(crate) const SYNC: &str = "fdatasync of 64 KiB every 2.5 ms";
 const SYNC_FLAT_OUT: &str = "fdatasync of 64 KiB, one after the other";
+
+/// The generator of the scenario `latency` with a broker in memory, in its own process.
+pub(crate) fn mock(case: &str) -> String {
+    format!("librdkafka's own broker, {case}")
+}
 
 /// The bare round trip at a rate of the scenario `latency`.
 pub(crate) fn echo(case: &str) -> String {
@@ -64,6 +72,17 @@ fn limits(trial: &mut Trial<'_>) -> Result<()> {
     trial.record_latencies(SYNC, &limits.paced_syncs);
     for (case, echoed) in latency::CASES.iter().zip(&limits.echoes) {
         trial.record_latencies(&echo(case), echoed);
+    }
+    for (case, rate) in latency::CASES.iter().zip(latency::RATES) {
+        let seconds = trial.sized(10, 3);
+        trial.step(&mock(case));
+        // The address is never used: the mock broker's takes its place.
+        let words = format!(
+            "rate --bootstrap localhost:9 --topic limits --size {RECORD_BYTES} --rate {rate} --seconds {seconds} \
+             --set test.mock.num.brokers=1"
+        );
+        let sent: Rate = trial.kit.load.run_alone(&words)?;
+        trial.record_latencies(&mock(case), &sent.latencies);
     }
     fs::remove_dir_all(&dir)?;
     Ok(())
