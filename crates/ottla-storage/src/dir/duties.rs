@@ -109,17 +109,17 @@ pub fn write_checkpoints(
 }
 
 impl LogDirs {
-    /// Writes the recovery point of a future log that was cut, before anything is appended to it again: a power failure then must
-    /// not leave a checkpoint that calls durable what was not synced.
+    /// Writes the recovery point of a future log that was cut, or of a log that a start found to end below the one in the checkpoint, before
+    /// anything is appended to it again: a power failure then must not leave a checkpoint that calls durable what was not synced.
     ///
     /// # Errors
     /// The directory is offline, or is now.
-    pub fn checkpoint_cut(&self, future: &PlacedLog) -> Result<(), DirOffline> {
-        let entry = CheckpointEntry::of(&future.log);
-        let _collecting = future.dir.collect_offsets();
-        self.note_entries(&[(future.key.clone(), entry)]);
-        future.dir.update_checkpoint(Checkpoint::RecoveryPoints, |entries| {
-            entries.insert(future.key.partition.clone(), entry.recovery_point);
+    pub fn checkpoint_cut(&self, cut: &PlacedLog) -> Result<(), DirOffline> {
+        let entry = CheckpointEntry::of(&cut.log);
+        let _collecting = cut.dir.collect_offsets();
+        self.note_entries(&[(cut.key.clone(), entry)]);
+        cut.dir.update_checkpoint(Checkpoint::RecoveryPoints, |entries| {
+            entries.insert(cut.key.partition.clone(), entry.recovery_point);
         })
     }
 }

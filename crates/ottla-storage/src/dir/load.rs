@@ -54,6 +54,8 @@ pub struct LoadOutcome {
     pub(super) dir: Arc<LogDir>,
     pub(super) path: PathBuf,
     pub(super) key: LogKey,
+    /// What the checkpoint says.
+    pub(super) recovery_point: Offset,
     pub(super) result: Result<(Log, LoadReport), LogError>,
 }
 
@@ -158,7 +160,7 @@ impl LogDirs {
         is_stray: &dyn Fn(&TopicPartition, Option<Uuid>) -> bool,
         unique: u128,
     ) -> Result<Admission, StartError> {
-        let LoadOutcome { dir, path, key, result } = outcome;
+        let LoadOutcome { dir, path, key, recovery_point, result } = outcome;
         let opened = dir.check_online().and_then(|()| result.map_err(|e| dir.failed(&e)));
         // After a failure has taken the directory offline: nobody else must take the journal for used.
         dir.note_loaded();
@@ -195,7 +197,8 @@ impl LogDirs {
         state.enter(key.clone(), Place { dir: Arc::clone(&dir), last });
         drop(state);
         let placed = PlacedLog { key, dir, log };
-        if placed.key.is_future
+        let ended_below = placed.log.durable_offset() < recovery_point;
+        if (placed.key.is_future || ended_below)
             && let Err(offline) = self.checkpoint_cut(&placed)
         {
             return Ok(Admission::Failed(offline));
@@ -245,7 +248,7 @@ impl LoadJob {
             log.set_high_watermark(high_watermark);
             Ok((log, report))
         });
-        LoadOutcome { dir, path, key, result }
+        LoadOutcome { dir, path, key, recovery_point, result }
     }
 }
 

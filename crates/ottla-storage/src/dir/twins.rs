@@ -76,7 +76,7 @@ impl LogDirs {
         }
         outcomes.push(best);
         let aside = candidates.into_iter().filter_map(|other| {
-            let LoadOutcome { dir, path, key, result } = other;
+            let LoadOutcome { dir, path, key, result, .. } = other;
             drop(result);
             dir.note_loaded();
             dir.stale().add(&key.partition);

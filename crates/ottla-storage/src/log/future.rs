@@ -90,8 +90,9 @@ impl Log {
             self.truncate_to(common, now_ms).map_err(AppendError::Log)?;
             return Ok(Taken::Cut);
         }
-        // What this log has, if anything, is below the start of the other one, and so may be the end of a transaction in it.
-        let begins_anew = self.log_start == end || chunk.log_start > end;
+        // What this log has, if anything, is below the start of the other one, and so may be the end of a transaction in it. A gap
+        // above that start is what compaction has left, and the copy has it, too.
+        let begins_anew = chunk.log_start > end;
         let Some(bytes) = bytes else {
             if end < chunk.end && begins_anew {
                 self.truncate_fully_and_start_at(chunk.end, None, now_ms).map_err(AppendError::Log)?;

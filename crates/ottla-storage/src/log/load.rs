@@ -120,8 +120,8 @@ struct Listing {
     snapshots: BTreeMap<Offset, u64>,
     /// Names and sizes.
     deleted: Vec<(String, u64)>,
-    cleaned: Vec<String>,
-    swap: Vec<String>,
+    cleaned: Vec<(String, u64)>,
+    swap: Vec<(String, u64)>,
     has_epochs: bool,
     has_metadata: bool,
 }
@@ -436,9 +436,9 @@ fn sort_out(entries: &[(String, FileInfo)]) -> Listing {
                 listing.deleted.push((name.clone(), info.len));
             }
         } else if name.ends_with(files::CLEANED) {
-            listing.cleaned.push(name.clone());
+            listing.cleaned.push((name.clone(), info.len));
         } else if name.ends_with(files::SWAP) {
-            listing.swap.push(name.clone());
+            listing.swap.push((name.clone(), info.len));
         } else if name == epoch_cache::FILE_NAME {
             listing.has_epochs = info.len > 0;
         } else if name == partition_metadata::FILE_NAME {
@@ -465,13 +465,14 @@ fn sort_out(entries: &[(String, FileInfo)]) -> Listing {
 /// `.swap` files at or above any `.cleaned` one are not complete, and the others replace what they cover.
 fn finish_swap(fs: &dyn Fs, dir: &Path, listing: &Listing, report: &mut LoadReport) -> Result<(), LogError> {
     let base_of = |name: &str| files::parse(name).map(|(base, _)| base);
-    let first_cleaned = listing.cleaned.iter().filter_map(|name| base_of(name)).min().unwrap_or(Offset::MAX);
-    let (valid, invalid): (Vec<&String>, Vec<&String>) =
-        listing.swap.iter().partition(|name| base_of(name).is_some_and(|base| base < first_cleaned));
-    for name in invalid.into_iter().chain(&listing.cleaned) {
-        remove(fs, &dir.join(name))?;
+    let bases = listing.cleaned.iter().filter_map(|(name, _)| base_of(name));
+    let first_cleaned = bases.min().unwrap_or(Offset::MAX);
+    let is_valid = |(name, _): &&(String, u64)| base_of(name).is_some_and(|base| base < first_cleaned);
+    let (valid, invalid): (Vec<_>, Vec<_>) = listing.swap.iter().partition(is_valid);
+    for (name, len) in invalid.into_iter().chain(&listing.cleaned) {
+        discard(fs, &dir.join(name), *len)?;
     }
-    let valid = without_lone_indexes(fs, dir, valid)?;
+    let valid = without_lone_indexes(fs, dir, valid.into_iter().map(|(name, _)| name).collect())?;
     let mut covered: Option<(Offset, Offset)> = None;
     let mut replaced = BTreeSet::new();
     for name in &valid {
@@ -485,11 +486,11 @@ fn finish_swap(fs: &dyn Fs, dir: &Path, listing: &Listing, report: &mut LoadRepo
         }
     }
     if let Some((low, high)) = covered {
-        for (name, _) in fs.list(dir).map_err(LogError::io("list", dir))? {
+        for (name, info) in fs.list(dir).map_err(LogError::io("list", dir))? {
             let is_inside = |base: Offset| replaced.contains(&base) || (base >= low && base < high);
             let inside = base_of(&name).is_some_and(is_inside);
-            if inside && !name.ends_with(files::SWAP) {
-                remove(fs, &dir.join(&name))?;
+            if inside && !name.ends_with(files::SWAP) && !name.ends_with(files::DELETED) {
+                discard(fs, &dir.join(&name), info.len)?;
             }
         }
         // What was replaced must not come back beside what replaces it.
@@ -551,6 +552,14 @@ fn end_of_file(fs: &dyn Fs, path: &Path, base: Offset) -> Result<Offset, LogErro
             }
         }
     }
+}
+
+/// Removes a file, or, if it is large, gives it the name of one that is to be removed with care.
+fn discard(fs: &dyn Fs, path: &Path, len: u64) -> Result<(), LogError> {
+    if len <= MOST_REMOVED_AT_START {
+        return remove(fs, path);
+    }
+    fs.rename(path, &files::with_suffix(path, files::DELETED)).map_err(LogError::io("rename", path))
 }
 
 fn remove(fs: &dyn Fs, path: &Path) -> Result<(), LogError> {

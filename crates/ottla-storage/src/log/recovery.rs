@@ -10,7 +10,7 @@ use super::append::{producer_batch, producer_batch_of};
 use super::load::{LoadEvent, LoadReport, LogOpen};
 use super::producer_state::{BatchKind, CompletedTxn, ProducerBatch};
 use super::scan::{BatchScan, HeaderScan, ScanError, read_batch};
-use super::segment::BatchSpan;
+use super::segment::{BatchSpan, Segment};
 use super::txn_index::AbortedTxn;
 use super::{Log, LogError};
 
@@ -36,6 +36,7 @@ impl Log {
             true => self.segments.len(),
             false => self.floor_segment(open.recovery_point).unwrap_or(0),
         };
+        self.begin_rebuilds(damaged, unflushed)?;
         let mut at = 0;
         while let Some(segment) = self.segments.get(at) {
             let is_last = at + 1 == self.segments.len();
@@ -46,6 +47,35 @@ impl Log {
             }
             at += 1;
         }
+        self.finish_rebuilds()
+    }
+
+    /// The next start looks into segments above the recovery point, but into those below only if an index is missing: one
+    /// that has its name must be whole.
+    fn begin_rebuilds(&mut self, damaged: &BTreeSet<Offset>, unflushed: usize) -> Result<(), LogError> {
+        let fs = self.fs.clone();
+        let mut any = false;
+        for segment in self.segments.iter_mut().take(unflushed) {
+            if damaged.contains(&segment.base) {
+                segment.begin_rebuild(fs.as_ref())?;
+                any = true;
+            }
+        }
+        if any { self.sync_dir() } else { Ok(()) }
+    }
+
+    /// The indexes that were rebuilt are durable.
+    fn finish_rebuilds(&mut self) -> Result<(), LogError> {
+        if !self.segments.iter().any(Segment::is_rebuilding) {
+            return Ok(());
+        }
+        let fs = self.fs.clone();
+        // The name of the offset index says that the others are there.
+        self.sync_dir()?;
+        for segment in &mut self.segments {
+            segment.finish_rebuild(fs.as_ref())?;
+        }
+        self.dir_changes += 1;
         Ok(())
     }
 
@@ -108,7 +138,7 @@ impl Log {
         }
         segment.seal(fs.as_ref())?;
         segment.changes += 1;
-        if found.next_offset <= open.recovery_point {
+        if !unflushed || found.next_offset <= open.recovery_point {
             // The next segment may begin at the recovery point, and then this one is not looked at again.
             segment.sync_log(fs.as_ref())?;
             for file in segment.index_files(fs.as_ref())? {

@@ -54,6 +54,8 @@ pub(crate) struct Segment {
     dir: Arc<Path>,
     /// What follows the extensions of its files; empty unless compaction is about to put the segment in place.
     pub(crate) suffix: &'static str,
+    /// The offset index does not bear its name yet: see [`Segment::begin_rebuild`].
+    is_rebuilding: bool,
     pub(crate) base: Offset,
     /// Bytes of batches in the `.log` file.
     pub(crate) size: u32,
@@ -86,6 +88,7 @@ impl Segment {
         Self {
             dir,
             suffix: "",
+            is_rebuilding: false,
             base,
             size,
             created_ms: modified_ms,
@@ -148,7 +151,9 @@ impl Segment {
 
     pub(crate) fn path(&self, extension: &str) -> PathBuf {
         let path = files::path(&self.dir, self.base, extension);
-        if self.suffix.is_empty() { path } else { files::with_suffix(&path, self.suffix) }
+        let suffix =
+            if self.is_rebuilding && extension == files::INDEX { files::CLEANED } else { self.suffix };
+        if suffix.is_empty() { path } else { files::with_suffix(&path, suffix) }
     }
 
     /// The files that exist.

@@ -6,7 +6,7 @@ use ottla_types::{NO_TIMESTAMP, Offset};
 
 use super::cache::Loaded;
 use super::{BatchSpan, Segment};
-use crate::fs::{Fs, OpenMode};
+use crate::fs::{Fs, OpenMode, remove_file_if_exists};
 use crate::log::error::LogError;
 use crate::log::files;
 use crate::log::offset_index::{OffsetIndex, OffsetPosition};
@@ -66,6 +66,31 @@ impl Segment {
             }
         }
         Ok(largest)
+    }
+
+    /// Takes the offset index away, before a rebuild of the indexes of a segment that the next start would not look into. Once that is durable
+    /// every start rebuilds them, Kafka's as well, until all of them are durable and the new one bears its name. Meanwhile that has one
+    /// which every start removes.
+    pub(crate) fn begin_rebuild(&mut self, fs: &dyn Fs) -> Result<(), LogError> {
+        let path = self.path(files::INDEX);
+        remove_file_if_exists(fs, &path).map_err(LogError::io("remove", &path))?;
+        self.cache_mut().offset_index = None;
+        self.is_rebuilding = true;
+        Ok(())
+    }
+
+    /// Whether [`Segment::finish_rebuild`] is due.
+    pub(crate) fn is_rebuilding(&self) -> bool {
+        self.is_rebuilding
+    }
+
+    /// Gives the offset index its name if it was rebuilt, when all indexes and their names are durable.
+    pub(crate) fn finish_rebuild(&mut self, fs: &dyn Fs) -> Result<(), LogError> {
+        let from = self.path(files::INDEX);
+        if !std::mem::take(&mut self.is_rebuilding) {
+            return Ok(());
+        }
+        fs.rename(&from, &self.path(files::INDEX)).map_err(LogError::io("rename", &from))
     }
 
     /// Starts the indexes anew, for a rebuild. The files are written over and cut at the end ([`Segment::seal`]): what is right

@@ -2,9 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use ottla_storage::fs::{Effect, Fault, Fs, Operation};
+use ottla_record::Batches;
+use ottla_storage::dir::{Checkpoint, write_checkpoints};
+use ottla_storage::fs::{Effect, Fault, Fs, MemFs, Operation};
+use ottla_storage::log::{Log, ReadRequest};
+use ottla_types::{LeaderEpoch, Offset};
 
-use super::support::{DirSummary, NOW, Node, TOPIC_ID, formatted, key, names, open, put};
+use super::support::{DirSummary, NOW, Node, TOPIC_ID, checkpoint, formatted, key, names, open, put};
 
 #[test]
 fn loads_current_and_future_logs_and_leaves_the_rest() {
@@ -138,4 +142,61 @@ fn opens_logs_with_the_checkpointed_offsets() {
     fs.crash(0);
     let node = Node::start(&fs, &["/a"]).unwrap();
     assert_eq!(node.offsets("t", 0), Some((3, 20, 30)));
+}
+
+/// All records of a log, one after the other without a gap.
+fn is_whole(log: &Log) -> bool {
+    let mut next = log.log_start_offset();
+    while next < log.log_end_offset() {
+        let read = log.read(ReadRequest {
+            offset: next,
+            max_bytes: 1 << 20,
+            min_one_batch: true,
+            upper_bound: log.log_end_offset(),
+            aborted_transactions: false,
+        });
+        let slice = read.unwrap().slice;
+        let bytes = slice.map(|slice| slice.read().unwrap()).unwrap_or_default();
+        let before = next;
+        for batch in Batches::new(&bytes).flatten() {
+            if batch.base_offset() != next {
+                return false;
+            }
+            next = batch.next_offset();
+        }
+        if next == before {
+            return false;
+        }
+    }
+    true
+}
+
+/// A crash came between a cut and the writing of the recovery point, which stayed above all that was appended afterwards: another
+/// crash could take the end of a segment, and nobody looked.
+#[test]
+fn a_log_that_ends_below_its_recovery_point_has_that_written_anew() {
+    let fs = formatted(&["/a"]);
+    let node = Node::start(&fs, &["/a"]).unwrap();
+    node.create("t", 0).unwrap();
+    node.append("t", 0, 14).unwrap();
+    node.flush("t", 0).unwrap();
+    let dir = &node.dirs.dirs()[0];
+    write_checkpoints(&node.dirs, dir, &node, &[Checkpoint::RecoveryPoints]).unwrap();
+    let point = |fs: &MemFs| checkpoint(fs, "/a", "recovery-point-offset-checkpoint")[&key("t", 0).partition];
+    assert!(point(&fs) > Offset(10));
+    node.logs.lock().unwrap().get_mut(&key("t", 0)).unwrap().log.truncate_to(Offset(6), NOW).unwrap();
+    drop(node);
+    let node = Node::start(&fs, &["/a"]).unwrap();
+    assert_eq!(node.offsets("t", 0).map(|(start, _, end)| (start, end)), Some((0, 6)));
+    assert!(point(&fs) <= Offset(6));
+    // A segment begins between its end and where the recovery point was.
+    node.append_in("t", 0, LeaderEpoch(1), 6).unwrap();
+    drop(node);
+    for seed in 0..32 {
+        let after = fs.fork();
+        after.crash(seed);
+        let node = Node::start(&after, &["/a"]).unwrap();
+        assert!(is_whole(&node.logs.lock().unwrap()[&key("t", 0)].log), "seed {seed}");
+        assert!(node.offsets("t", 0).is_some_and(|(start, _, end)| start == 0 && end >= 6), "seed {seed}");
+    }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_storage::dir::{REMOVAL_STEP_BYTES, apply_retention, remove_old_files};
-use ottla_storage::fs::{Fs, FsFile, MemFs, OpenMode, exists};
+use ottla_storage::fs::{Fs, FsFile, MemFs, OpenMode, exists, read_file};
 
 use super::support::{NOW, Node, formatted, key, names};
 
@@ -18,7 +18,9 @@ fn log_file(base: i64) -> String {
 }
 
 fn make_large(fs: &MemFs, path: &Path) {
-    fs.open(path, OpenMode::Write).unwrap().set_len(LARGE).unwrap();
+    let file = fs.open(path, OpenMode::Write).unwrap();
+    file.set_len(LARGE).unwrap();
+    file.sync_data().unwrap();
 }
 
 /// A node with a deleted log that has one large segment among small ones.
@@ -180,6 +182,53 @@ fn a_crash_at_every_step_leaves_what_the_next_start_finishes() {
         }
         if is_done {
             assert!(at > 10, "{at} steps");
+            return;
+        }
+        at += 1;
+    }
+}
+
+/// The files of a log that are in use, and what they hold.
+fn live_files(fs: &MemFs, dir: &str) -> Vec<(String, Vec<u8>)> {
+    let live = names(fs, dir).into_iter().filter(|name| name.ends_with(".log"));
+    live.map(|name| (name.clone(), read_file(fs, &Path::new(dir).join(name), LARGE).unwrap())).collect()
+}
+
+#[test]
+fn a_crash_at_every_step_of_removing_old_segments_harms_nothing_that_is_in_use() {
+    let mut at = 0;
+    loop {
+        let (fs, node, _, reader) = with_removed_segments();
+        drop(reader);
+        node.create("kept", 0).unwrap();
+        node.append("kept", 0, 20).unwrap();
+        node.flush("kept", 0).unwrap();
+        let logs = ["/a/t-0", "/a/kept-0"];
+        let offsets = |node: &Node| {
+            ["t", "kept"].map(|topic| node.offsets(topic, 0).map(|(start, _, end)| (start, end)))
+        };
+        let (before, files) = (offsets(&node), logs.map(|dir| live_files(&fs, dir)));
+        fs.cut_power_at(fs.operations() + at);
+        let removed = remove_old_files(&node.dirs, &node.dirs.dirs()[0], &node, LATER, &mut || true);
+        let is_done = removed.is_ok();
+        drop(node);
+        for seed in 0..6 {
+            let after = fs.fork();
+            after.crash(seed);
+            let context = format!("crash at {at}, seed {seed}");
+            // The removed segment may have its old name again, but then it is whole.
+            let came_back = after.info(&Path::new(logs[0]).join(log_file(0)));
+            assert!(came_back.is_err() || came_back.is_ok_and(|info| info.len == LARGE), "{context}");
+            let node = Node::start(&after, &["/a"]).unwrap_or_else(|e| panic!("{context}: {e}"));
+            assert_eq!(offsets(&node), before, "{context}");
+            apply_retention(&node.dirs, &node.dirs.dirs()[0], &node, NOW).unwrap();
+            assert_eq!(remove_old(&node, &mut || true).1, None, "{context}");
+            assert_eq!(offsets(&node), before, "{context}");
+            assert_eq!(logs.map(|dir| live_files(&after, dir)), files, "{context}");
+            assert!(!names(&after, logs[0]).iter().any(|name| name.ends_with(".deleted")), "{context}");
+        }
+        if is_done {
+            assert!(at > 20, "{at} steps");
             return;
         }
         at += 1;

@@ -82,3 +82,33 @@ fn a_removed_segment_that_comes_back_opens_no_transaction() {
         assert_eq!(open, None, "journaled: {is_journaled}");
     }
 }
+
+/// The start is moved, and durable, before anything is removed: whatever comes back, no transaction is open of which only the beginning
+/// came back, and nothing is read that retention had removed once its start was told.
+#[test]
+fn a_crash_at_every_step_of_retention_leaves_no_transaction_open() {
+    for at in 0.. {
+        let fs = formatted(&[DIR]);
+        let node = with_transaction(&fs);
+        let (start, _, end) = node.offsets("t", 0).unwrap();
+        fs.cut_power_at(fs.operations() + at);
+        let applied = apply_retention(&node.dirs, &node.dirs.dirs()[0], &node, NOW);
+        drop(node);
+        for seed in 0..24 {
+            let after = fs.fork();
+            after.crash(seed);
+            let context = format!("crash at {at}, seed {seed}");
+            let is_whole = !names(&after, "/a/t-0").iter().any(|name| name.ends_with(".log.deleted"));
+            let node = Node::start(&after, &[DIR]).unwrap_or_else(|e| panic!("{context}: {e}"));
+            let (start_now, _, end_now) = node.offsets("t", 0).unwrap();
+            assert_eq!(end_now, end, "{context}");
+            assert!(start_now > start || is_whole, "{context}: begins at {start_now}");
+            let open = node.logs.lock().unwrap()[&key("t", 0)].log.first_undecided_offset();
+            assert_eq!(open, None, "{context}");
+        }
+        if applied.is_ok() {
+            assert!(at > 20, "{at} steps");
+            return;
+        }
+    }
+}

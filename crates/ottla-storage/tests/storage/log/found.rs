@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use ottla_storage::fs::{Fs, MemFs, OpenMode, read_file};
 use ottla_storage::log::{Log, LogConfig, Taken};
-use ottla_types::{Offset, Uuid};
+use ottla_types::{LeaderEpoch, Offset, Uuid};
 
 use super::support::*;
 
@@ -260,6 +260,43 @@ fn a_future_log_keeps_its_records_when_the_last_ones_were_compacted_away() {
     assert_eq!(future.log_end_offset(), Offset(7));
     assert_eq!(all_batches(&future), all_batches(&current));
     assert!(!all_batches(&future).is_empty());
+}
+
+/// What compaction has left begins above the log start, or there is nothing left; the copy began anew there, and clients saw the log start
+/// move.
+#[test]
+fn a_future_log_begins_where_the_current_one_does_whatever_was_compacted_away() {
+    let compacted = LogConfig {
+        cleanup_policy: ottla_storage::log::CleanupPolicy { delete: false, compact: true },
+        ..config()
+    };
+    for has_records in [true, false] {
+        let fs = MemFs::new();
+        let mut current = open(&fs, compacted.clone());
+        if has_records {
+            let mut left = plain(2);
+            ottla_record::patch::set_base_offset(&mut left, Offset(3));
+            current.append_as_follower(&left, LeaderEpoch(0), NOW).unwrap();
+        } else {
+            drop(current);
+            for extension in ["log", "index", "timeindex"] {
+                fs.open(&file(5, extension), OpenMode::CreateNew).unwrap();
+            }
+            current = open_with(&fs, compacted.clone(), opening(true, Offset(5))).0;
+        }
+        let ends = |log: &Log| (log.log_start_offset(), log.log_end_offset());
+        assert_eq!(ends(&current), (Offset(0), Offset(5)));
+        let place = PathBuf::from("/other/t-0.future");
+        let open_future = |at| Log::open(Arc::new(fs.clone()), &place, compacted.clone(), opening(false, at));
+        let (mut future, _) = open_future(Offset(0)).unwrap();
+        copy_all(&mut future, &current);
+        future.take_over(&current, NOW).unwrap();
+        assert_eq!((ends(&future), all_batches(&future)), (ends(&current), all_batches(&current)));
+        let at = future.recovery_point();
+        drop(future);
+        let (future, _) = open_future(at).unwrap();
+        assert_eq!((ends(&future), all_batches(&future)), (ends(&current), all_batches(&current)));
+    }
 }
 
 /// The topic id was taken for durable as soon as any flush that was to sync it had begun.

@@ -7,5 +7,6 @@ mod crash;
 mod found;
 mod kafka;
 mod model;
+mod repair;
 mod startup;
 mod support;
