@@ -74,12 +74,12 @@ fn limits(trial: &mut Trial<'_>) -> Result<()> {
         trial.record_latencies(&echo(case), echoed);
     }
     for (case, rate) in latency::CASES.iter().zip(latency::RATES) {
-        let seconds = trial.sized(10, 3);
+        let (warm_up, seconds) = trial.sized((2, 10), (1, 3));
         trial.step(&mock(case));
         // The address is never used: the mock broker's takes its place.
         let words = format!(
-            "rate --bootstrap localhost:9 --topic limits --size {RECORD_BYTES} --rate {rate} --seconds {seconds} \
-             --set test.mock.num.brokers=1"
+            "rate --bootstrap localhost:9 --topic limits --size {RECORD_BYTES} --rate {rate} --warm-up {warm_up} \
+             --seconds {seconds} --set test.mock.num.brokers=1"
         );
         let sent: Rate = trial.kit.load.run_alone(&words)?;
         trial.record_latencies(&mock(case), &sent.latencies);
