@@ -50,18 +50,20 @@ const AS_AT_A_RATE: &str = "flood --topic saturated --size 1024 --set linger.ms=
 /// The fixed ones of them.
 pub(crate) const RATES: &[f64] = &[5_000.0, 20_000.0, 50_000.0];
 
+/// The fixed rates that a run has, with their cases; a quick one has the middle.
+pub(super) fn rates(trial: &Trial<'_>) -> Vec<(&'static str, f64)> {
+    let all = CASES.iter().copied().zip(RATES.iter().copied());
+    all.filter(|(_, rate)| !trial.kit.quick || *rate == RATES[1]).collect()
+}
+
 fn latency(trial: &mut Trial<'_>) -> Result<()> {
     let mut server = trial.server()?;
     trial.topic(&server, "saturated", 12)?;
     trial.topic(&server, "latency", 12)?;
     trial.step("warm-up");
     sound(&at_rate(trial, &server, "latency", 20_000.0, trial.sized(8.0, 2.0))?.wait()?)?;
-    for (case, rate) in CASES.iter().zip(RATES) {
-        // A quick run has the ends.
-        if trial.kit.quick && *rate == RATES[1] {
-            continue;
-        }
-        one_rate(trial, &server, case, *rate, trial.sized(15.0, 3.0))?;
+    for (case, rate) in rates(trial) {
+        one_rate(trial, &server, case, rate, trial.sized(15.0, 3.0))?;
     }
     // Last: what a flood leaves behind is in no other case. For as long as the case, or it would only show what fits into memory.
     trial.settle()?;

@@ -59,7 +59,8 @@ fn limits(trial: &mut Trial<'_>) -> Result<()> {
     trial.settle()?;
     trial.step("sink, source, syncs, echoes");
     let (megabytes, seconds) = trial.sized((2_000, 15), (500, 3));
-    let echoes: String = latency::RATES.iter().map(|rate| format!(" --echo {rate}")).collect();
+    let rates = latency::rates(trial);
+    let echoes: String = rates.iter().map(|(_, rate)| format!(" --echo {rate}")).collect();
     let words = format!("limits --dir {} --megabytes {megabytes} --seconds {seconds}{echoes}", dir.display());
     let limits: Limits = trial.kit.load.run_alone(&words)?;
     trial.record(SINK, measure::PRODUCE_CPU, limits.sink.cpu_s_per_gb);
@@ -70,10 +71,10 @@ fn limits(trial: &mut Trial<'_>) -> Result<()> {
     trial.record(SOURCE, measure::CONSUMED, limits.source.mb_per_s);
     trial.record_latencies(SYNC_FLAT_OUT, &limits.syncs);
     trial.record_latencies(SYNC, &limits.paced_syncs);
-    for (case, echoed) in latency::CASES.iter().zip(&limits.echoes) {
+    for ((case, _), echoed) in rates.iter().zip(&limits.echoes) {
         trial.record_latencies(&echo(case), echoed);
     }
-    for (case, rate) in latency::CASES.iter().zip(latency::RATES) {
+    for (case, rate) in rates {
         let (warm_up, seconds) = trial.sized((2, 10), (1, 3));
         trial.step(&mock(case));
         // The address is never used: the mock broker's takes its place.
