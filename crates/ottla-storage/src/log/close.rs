@@ -60,6 +60,7 @@ impl Log {
     pub fn close_writing(&mut self) -> Result<(), LogError> {
         self.write(|log| {
             log.complete_files()?;
+            log.write_metadata_again()?;
             if log.epochs.changes() != log.epochs_synced {
                 let path = temporary_path(&log.dir.join(epoch_cache::FILE_NAME));
                 let fs = log.fs.as_ref();

@@ -133,10 +133,7 @@ impl Log {
             }
         }
         files.append(&mut self.unsynced_files);
-        if self.metadata_unsynced {
-            let path = self.dir.join(partition_metadata::FILE_NAME);
-            files.push(fs.open(&path, OpenMode::Write).map_err(LogError::io("open", &path))?);
-        }
+        files.extend(self.write_metadata_again()?);
         let replace = (self.epochs.changes() != self.epochs_synced).then(|| {
             (Arc::clone(&self.epoch_file), self.dir.join(epoch_cache::FILE_NAME), self.epochs.format())
         });
@@ -168,6 +165,21 @@ impl Log {
             path: self.dir.to_path_buf(),
             done,
         }))
+    }
+
+    /// `partition.metadata`, if it is not known to be durable, to be synced. An earlier process may have left it in memory only after a sync
+    /// that failed, and no sync would write it then: so it is written once more.
+    pub(super) fn write_metadata_again(&self) -> Result<Option<Arc<dyn FsFile>>, LogError> {
+        if !self.metadata_unsynced {
+            return Ok(None);
+        }
+        let path = self.dir.join(partition_metadata::FILE_NAME);
+        let file = self.fs.open(&path, OpenMode::Write).map_err(LogError::io("open", &path))?;
+        if let Some(topic_id) = self.topic_id {
+            let text = partition_metadata::format(topic_id);
+            file.write_at(text.as_bytes(), 0).map_err(LogError::io("write", &path))?;
+        }
+        Ok(Some(file))
     }
 
     /// Takes the end of a ticket in: the durable offset and the recovery point move. Returns the durable offset.

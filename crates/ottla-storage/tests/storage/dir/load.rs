@@ -144,6 +144,23 @@ fn opens_logs_with_the_checkpointed_offsets() {
     assert_eq!(node.offsets("t", 0), Some((3, 20, 30)));
 }
 
+/// As in Apache Kafka 4.4, where a line with words instead of numbers even ends the process.
+#[test]
+fn a_future_log_that_cannot_be_read_takes_its_directory_offline_and_no_other() {
+    for epochs in ["0\n2\n0 0\n", "0\n1\nnot numbers\n"] {
+        let fs = formatted(&["/a", "/b"]);
+        let node = Node::start(&fs, &["/a", "/b"]).unwrap();
+        node.create("t", 0).unwrap();
+        drop(node);
+        let future = "/b/t-0.0123456789abcdef0123456789abcdef-future";
+        put(&fs, &format!("{future}/leader-epoch-checkpoint"), epochs.as_bytes());
+        let node = Node::start(&fs, &["/a", "/b"]).unwrap();
+        let online: Vec<bool> = node.dirs.dirs().iter().map(|dir| dir.is_online()).collect();
+        assert_eq!((online, node.dir_of("t", 0)), (vec![true, false], Some(PathBuf::from("/a"))));
+        assert!(names(&fs, future).contains(&"leader-epoch-checkpoint".to_owned()), "nothing is removed");
+    }
+}
+
 /// All records of a log, one after the other without a gap.
 fn is_whole(log: &Log) -> bool {
     let mut next = log.log_start_offset();
@@ -198,5 +215,33 @@ fn a_log_that_ends_below_its_recovery_point_has_that_written_anew() {
         let node = Node::start(&after, &["/a"]).unwrap();
         assert!(is_whole(&node.logs.lock().unwrap()[&key("t", 0)].log), "seed {seed}");
         assert!(node.offsets("t", 0).is_some_and(|(start, _, end)| start == 0 && end >= 6), "seed {seed}");
+    }
+}
+
+/// The kernel showed the topic id after a sync of it had failed, and no later sync wrote it: a power cut then made the log one of no topic.
+#[test]
+fn a_topic_id_whose_sync_failed_is_written_again() {
+    for is_stopped in [false, true] {
+        for seed in 0..8 {
+            let fs = formatted(&["/a", "/b"]);
+            let node = Node::start(&fs, &["/a", "/b"]).unwrap();
+            node.create("t", 0).unwrap();
+            node.append("t", 0, 2).unwrap();
+            fs.inject(Fault::new(Effect::Io).on(Operation::Sync).at("t-0/partition.metadata").times(1));
+            assert!(node.flush("t", 0).is_err());
+            drop(node);
+            // The process starts again, the machine does not.
+            let node = Node::start(&fs, &["/a", "/b"]).unwrap();
+            if is_stopped {
+                assert!(node.stop(None).into_iter().all(|(_, end)| end == Ok(true)));
+            } else {
+                node.flush("t", 0).unwrap();
+                drop(node);
+            }
+            fs.crash(seed);
+            let node = Node::start(&fs, &["/a", "/b"]).unwrap();
+            let topic_id = node.logs.lock().unwrap()[&key("t", 0)].log.topic_id();
+            assert_eq!(topic_id, Some(TOPIC_ID), "stopped: {is_stopped}, seed {seed}");
+        }
     }
 }

@@ -214,7 +214,7 @@ fn a_crash_at_every_step_of_removing_old_segments_harms_nothing_that_is_in_use()
         drop(node);
         for seed in 0..6 {
             let after = fs.fork();
-            after.crash(seed);
+            after.crash(seed * 1000 + at);
             let context = format!("crash at {at}, seed {seed}");
             // The removed segment may have its old name again, but then it is whole.
             let came_back = after.info(&Path::new(logs[0]).join(log_file(0)));
