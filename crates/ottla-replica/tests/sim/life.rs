@@ -486,8 +486,9 @@ impl Life {
         self.fs.set_now_ms(now_ms);
         self.world().now_ms = now_ms;
         let topics = self.world().topics();
-        if topics.iter().any(|topic| !self.world().dir_of(*topic).is_online()) {
-            // Something in the background has found that out.
+        let has_failed = topics.iter().any(|topic| !self.world().dir_of(*topic).is_online());
+        if has_failed || self.fs.is_powered_off() {
+            // Something in the background has found that out, perhaps in a directory without topics.
             return Err(Stopped::Disk);
         }
         let topic = *self.dice.of(&topics);
