@@ -156,16 +156,11 @@ impl Partition {
     /// The topic's configuration changed.
     pub(crate) fn update_settings(self: &Arc<Self>, settings: Arc<TopicSettings>) {
         let (log, durability) = (settings.log.clone(), settings.durability);
-        let is_compacted = log.cleanup_policy.compact;
         self.settings.store(settings);
         self.update(|replica| {
             replica.log_mut().update_config(log);
             ((), replica.set_durability(durability))
         });
-        if is_compacted {
-            // A compacted log cannot rely on the journal (`Log::may_journal`): what it has there has to be in place.
-            self.queue_flush();
-        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Replica<Waiter>>> {

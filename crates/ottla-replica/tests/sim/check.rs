@@ -50,6 +50,10 @@ pub(crate) fn after_restart(life: &mut Life, topic: Topic) -> Result<Vec<Vec<u8>
         life.tell(format_args!("{topic:?} has {}", shown(batch)));
     }
     let model = life.models.get_mut(&topic).expect("each topic has its model");
+    if is_moving {
+        // It may take the place of the log, with what it had when its directory failed.
+        model.cleaned = None;
+    }
     let context = format!(
         "{topic:?} from {start} to {end}, {} must be there, promised {} from {}",
         model.survives, model.promised, model.start
@@ -179,7 +183,26 @@ fn keep_compacted(model: &mut Model, found: &[Vec<u8>], is_moving: bool, context
     count
 }
 
+/// What compaction has removed does not come back.
+fn stays_clean(topic: Topic, model: &Model, found: &[Vec<u8>]) {
+    let Some((end, left)) = &model.cleaned else { return };
+    let is_back = |record: &Record| record.offset < *end && !left.contains(&record.offset);
+    let back = found.iter().flat_map(|batch| records(batch)).find(is_back);
+    assert_eq!(back, None, "{topic:?}: was compacted away below {end}");
+}
+
+/// The cleaner is done with everything below `end`. A copy of the log that is being made elsewhere may have what it removed.
+pub(crate) fn note_cleaned(life: &mut Life, topic: Topic, end: Offset) {
+    let world = life.world();
+    let is_moving = world.moves.get_mut().expect("no panic before").contains_key(&topic);
+    let found = world.with(topic, |replica| batches(replica.log()));
+    let offsets = found.iter().flat_map(|batch| records(batch)).map(|record| record.offset);
+    let left = offsets.filter(|offset| *offset < end.0).collect();
+    life.model(topic).cleaned = (!is_moving).then_some((end.0, left));
+}
+
 fn everything(topic: Topic, log: &Log, model: &Model, found: &[Vec<u8>]) {
+    stays_clean(topic, model, found);
     indexes(topic, log, model, found);
     producers(topic, log, model);
     if topic != Topic::Compacted {

@@ -581,14 +581,18 @@ impl Life {
             let is_empty = log.segment_base_offsets().last() == Some(log.log_end_offset());
             if is_empty { Ok(Offset(0)) } else { log.roll(now_ms) }
         });
-        rolled.map(|_| ()).map_err(|error| world.failed(topic, &error))
+        rolled.map(|_| ()).map_err(|error| world.failed(topic, &error))?;
+        // It makes durable in place what was on its way to the journal.
+        self.advance(topic);
+        Ok(())
     }
 
     fn clean(&mut self) -> Result<(), Stopped> {
         if !self.world().topics().contains(&Topic::Compacted) {
             return Err(Stopped::Idle);
         }
-        self.world().clean(Topic::Compacted)?;
+        let end = self.world().clean(Topic::Compacted)?;
+        check::note_cleaned(self, Topic::Compacted, end);
         self.tally.cleanings += 1;
         Ok(())
     }
@@ -602,7 +606,7 @@ impl Life {
             return Err(Stopped::Idle);
         }
         let target = self.dice.between(from.0, end.0 - 1);
-        self.world().begin_cut(topic, Offset(target))?;
+        let before = self.models[&topic].clone();
         let model = self.model(topic);
         model.uncut = Some(model.batches.clone());
         model.batches.retain(|batch| crate::model::last_offset(batch) < target);
@@ -610,6 +614,13 @@ impl Life {
             let end = model.end();
             model.lose(end);
             self.tally.unclean_truncations += 1;
+        }
+        // If the power fails meanwhile, the journal may have forgotten already what is to go.
+        if let Err(stopped) = self.world().begin_cut(topic, Offset(target)) {
+            if matches!(stopped, Stopped::Idle) {
+                self.models.insert(topic, before);
+            }
+            return Err(stopped);
         }
         let world = self.world();
         let now_ms = world.now_ms;
@@ -640,6 +651,7 @@ impl Life {
                 return Err(Stopped::Idle);
             }
             self.tally.moves_begun += 1;
+            self.model(topic).cleaned = None;
             return self.world().begin_move(topic, unique);
         }
         if self.dice.one_in(12) {

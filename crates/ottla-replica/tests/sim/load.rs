@@ -232,8 +232,12 @@ impl Life {
             now_ms: self.world().now_ms,
         };
         let end = self.world().offsets(topic).2;
-        let result =
-            self.world().with(topic, |replica| replica.append(&mut bytes, append).map(|(info, _)| info));
+        let result = self.world().with(topic, |replica| replica.append(&mut bytes, append));
+        // It may have rolled, which makes durable in place what was on its way to the journal.
+        let result = result.map(|(info, released)| {
+            self.released(released);
+            info
+        });
         match (result, base) {
             (Err(AppendError::Log(error)), _) => {
                 return Err(self.world().failed(topic, &error));
@@ -310,7 +314,12 @@ impl Life {
             now_ms: self.world().now_ms,
         };
         let mut bytes = sent.bytes.clone();
-        match self.world().with(topic, |replica| replica.append(&mut bytes, append).map(|(info, _)| info)) {
+        let result = self.world().with(topic, |replica| replica.append(&mut bytes, append));
+        let result = result.map(|(info, released)| {
+            self.released(released);
+            info
+        });
+        match result {
             Ok(info) => {
                 assert!(info.duplicate, "{topic:?}: a batch was taken twice: {info:?}");
                 assert_eq!((info.first_offset.0, info.last_offset.0 + 1), place, "{topic:?}: repeated");

@@ -1,6 +1,6 @@
 //! What the outside knows of a partition: what it has written, and what it was promised.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_record::{BatchHeader, Batches};
 
@@ -37,6 +37,8 @@ pub(crate) struct Model {
     /// Where the log began anew, empty, because a crash had left it nothing above its start; 0 if it never did.
     pub(crate) begun: i64,
     pub(crate) writers: Vec<Writer>,
+    /// What the cleaner left below an offset: nothing else may come back there.
+    pub(crate) cleaned: Option<(i64, BTreeSet<i64>)>,
 }
 
 /// A client that numbers its batches.

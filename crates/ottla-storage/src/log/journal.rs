@@ -12,6 +12,11 @@ use crate::fs::FsFile;
 /// Most bytes of one log that go through the journal at a time: they are written twice, so that more is cheaper in place.
 pub const MAX_JOURNALED_BYTES: u32 = 128 * 1024;
 
+/// Bytes at the end of a full segment that do not go through the journal, so that rolling it seldom has to wait for the disk …
+const MARGIN_BYTES: u32 = 1 << 20;
+/// … or such a part of the segment, if that is less.
+const MARGIN_PART: u32 = 8;
+
 /// First offset of a ticket that says that what was written before is void from its other offset on.
 pub(crate) const VOID: Offset = Offset(-1);
 
@@ -65,8 +70,7 @@ impl Log {
     }
 
     /// Whether what was appended is little enough for the journal, and nothing else than records of the active segment: new
-    /// files, epochs and rolled segments are made durable in place. So are compacted topics, which may have holes before their end: nobody
-    /// could tell later whether a record is missing or was compacted away.
+    /// files, epochs and rolled segments are made durable in place.
     pub fn may_journal(&self) -> bool {
         let active = self.active();
         let uncovered = active.size.saturating_sub(self.covered.size);
@@ -75,13 +79,17 @@ impl Log {
             && self.poisoned.is_none()
             && self.topic_id.is_some()
             && self.config.flush_messages == i64::MAX
-            && !self.config.cleanup_policy.compact
+            && active.size.saturating_add(self.journal_margin()) <= self.config.segment_bytes
             && self.durable >= active.base
             && self.unsynced_files.is_empty()
             && !self.metadata_unsynced
             && !self.parent_unsynced
             && self.dir_changes == self.dir_synced
             && self.epochs.changes() == self.epochs_synced
+    }
+
+    fn journal_margin(&self) -> u32 {
+        MARGIN_BYTES.min(self.config.segment_bytes / MARGIN_PART)
     }
 
     /// What to write to the journal so that the log is safe up to its present end; `None` when it cannot be made so there.
@@ -95,17 +103,33 @@ impl Log {
         let secured = self.secured_offset();
         let (from, to) = (secured, self.log_end);
         let (position, end) = (self.covered.size, self.active().size);
+        self.journal_begun = self.journal_begun.max(to);
         self.ticket(from, to, position, end - position)
     }
 
+    /// Before another segment begins: what is safe in the journal alone, or is on its way there, is made durable in place. So the journal has
+    /// nothing that counts of any segment but the last, and replaying it needs to know nothing of the others: whether a record in a hole
+    /// between two of them was lost or compacted away, nobody could tell.
+    pub(super) fn settle_journaled(&mut self) -> Result<(), LogError> {
+        if self.journal_begun > self.durable {
+            let fs = self.fs.clone();
+            self.active_mut().sync_log(fs.as_ref())?;
+            // All else that these records need was durable before they were let through (`Log::may_journal`).
+            self.durable = self.journal_begun;
+        }
+        Ok(())
+    }
+
     /// What to write to the journal before the log is cut at `target`: that what it has of this log from there on is void, or a power
-    /// failure could bring back what was cut. Tickets from before are void. `None` for a log without topic id, of which it has nothing.
+    /// failure could bring back what was cut; all of it where everything below is durable in place, since compaction may have removed records
+    /// there. Tickets from before are void. `None` for a log without topic id, of which it has nothing.
     ///
     /// # Errors
     /// As [`Log::begin_journal`].
     pub fn begin_cut(&mut self, target: Offset) -> Result<Option<JournalTicket>, LogError> {
         self.voided.fetch_add(1, Ordering::Release);
-        self.ticket(VOID, target, 0, 0)
+        let kept = if target > self.durable { target } else { Offset::ZERO };
+        self.ticket(VOID, kept, 0, 0)
     }
 
     fn ticket(
@@ -188,8 +212,8 @@ impl Log {
         Ok(replayed)
     }
 
-    /// The batches from the log end on, unless they are of an older leader than the log's last: then they were cut off since. A log
-    /// that is not compacted has no hole before its end: opening it ends it at the first.
+    /// The batches from the log end on, unless they are of an older leader than the log's last: then they were cut off since. The last
+    /// segment has no hole before its end: opening it ends it at the first, and only others are compacted.
     fn missing<'a>(&self, mut bytes: &'a [u8]) -> &'a [u8] {
         while let Ok(batch) = BatchHeader::parse(bytes) {
             if batch.base_offset() >= self.log_end {

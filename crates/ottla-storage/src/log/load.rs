@@ -184,6 +184,7 @@ impl Log {
             high_watermark: open.log_start_offset,
             durable: open.recovery_point,
             journaled: Offset::ZERO,
+            journal_begun: Offset::ZERO,
             covered: Covered { base: Offset(-1), size: 0 },
             last_flush_ms: open.now_ms,
             epochs: EpochCache::default(),

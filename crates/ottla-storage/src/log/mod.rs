@@ -82,6 +82,8 @@ pub struct Log {
     durable: Offset,
     /// Everything below is in place or in the journal.
     journaled: Offset,
+    /// Everything below may be in the journal: tickets for it were cut.
+    journal_begun: Offset,
     covered: journal::Covered,
     last_flush_ms: i64,
     epochs: EpochCache,

@@ -35,7 +35,8 @@ impl Log {
             active.reset_indexes(fs.as_ref())?;
             return active.seal(fs.as_ref());
         }
-        active.seal(fs.as_ref())?;
+        self.settle_journaled()?;
+        self.active_mut().seal(fs.as_ref())?;
         self.push_segment(base, now_ms)?;
         // Taken at the segment's base even if that lies above the log end, so that recovery can start at the segment.
         self.producers.map_end = base;

@@ -86,6 +86,7 @@ impl Log {
         self.high_watermark = self.high_watermark.min(end);
         self.durable = self.durable.min(end);
         self.journaled = self.journaled.min(end);
+        self.journal_begun = self.journal_begun.min(end);
         self.covered = Covered { base: Offset(-1), size: 0 };
         self.cuts += 1;
         self.voided.fetch_add(1, Ordering::Release);

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use ottla_storage::dir::{Committed, JOURNAL_FILES, Journal, JournalContents};
 use ottla_storage::fs::{Fs, MemFs, OpenMode};
-use ottla_storage::log::JournalTicket;
+use ottla_storage::log::{JournalTicket, Log};
 use ottla_types::{Offset, Uuid};
 
 use super::support::{Node, formatted, key, names, put};
@@ -210,4 +210,57 @@ fn a_full_disk_leaves_no_half_made_journal() {
     fs.inject(Fault::new(Effect::NoSpace).on(Operation::Write).after(1));
     assert!(Journal::create(&fs, Path::new(DIR), 3 << 20, RUN).is_err());
     assert!(!names(&fs, DIR).iter().any(|name| name.starts_with("ottla-journal")));
+}
+
+#[test]
+fn a_segment_begins_when_all_that_the_journal_may_have_of_the_last_one_is_in_place() {
+    let fs = formatted(&[DIR]);
+    let node = node(&fs);
+    let mut journal = journal(&fs);
+    journaled(&node, &mut journal);
+    let with_one = |work: &mut dyn FnMut(&mut Log)| {
+        work(&mut node.logs.lock().unwrap().get_mut(&key("one", 0)).unwrap().log);
+    };
+    with_one(&mut |log| {
+        assert_eq!((log.durable_offset(), log.secured_offset()), (Offset(2), Offset(3)));
+        log.roll(0).unwrap();
+        assert_eq!(log.durable_offset(), Offset(3));
+        log.flush(0).unwrap();
+    });
+    node.append("one", 0, 1).unwrap();
+    // Under way to the journal while the log rolls.
+    let under_way = ticket(&node, "one").unwrap();
+    with_one(&mut |log| {
+        log.roll(0).unwrap();
+        assert_eq!(log.durable_offset(), Offset(4));
+    });
+    node.append("one", 0, 1).unwrap();
+    with_one(&mut |log| {
+        log.complete_journal(&under_way);
+        assert_eq!(log.secured_offset(), Offset(4), "the new segment is in no safe place");
+    });
+}
+
+#[test]
+fn a_cut_below_what_is_in_place_leaves_nothing_in_the_journal() {
+    let fs = formatted(&[DIR]);
+    let node = node(&fs);
+    let mut journal = journal(&fs);
+    let pieces = || {
+        let contents = JournalContents::read(&fs, Path::new(DIR)).unwrap();
+        let pieces = contents.of(Path::new("/a/one-0"), Some(super::support::TOPIC_ID));
+        pieces.map(|(from, to, _)| (from.0, to.0)).collect::<Vec<_>>()
+    };
+    journaled(&node, &mut journal);
+    journaled(&node, &mut journal);
+    let begin_cut = |target: i64| {
+        let mut logs = node.logs.lock().unwrap();
+        logs.get_mut(&key("one", 0)).unwrap().log.begin_cut(Offset(target)).unwrap().unwrap()
+    };
+    assert_eq!(pieces(), [(2, 3), (3, 4)]);
+    journal.commit(&[begin_cut(3)]).unwrap();
+    assert_eq!(pieces(), [(2, 3)], "it is nowhere else");
+    node.flush("one", 0).unwrap();
+    journal.commit(&[begin_cut(3)]).unwrap();
+    assert!(pieces().is_empty());
 }
