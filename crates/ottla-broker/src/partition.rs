@@ -12,10 +12,10 @@ use ottla_storage::log::LogError;
 use ottla_types::{Offset, TopicPartition, Uuid};
 use tracing::error;
 
-use crate::flusher::{FlushTurn, Flusher};
+use crate::flusher::{FlushTurn, Flusher, Pressing};
 use crate::metrics::Traffic;
 use crate::settings::TopicSettings;
-use crate::waiter::{Pipeline, Waiter, wake_all};
+use crate::waiter::{Need, Pipeline, Waiter, wake_all};
 
 /// A log directory with its flusher.
 #[derive(Debug)]
@@ -185,6 +185,16 @@ impl Partition {
         self: &Arc<Self>,
         f: impl FnOnce(&mut Replica<Waiter>) -> (R, Vec<Waiter>),
     ) -> Option<R> {
+        self.update_in_need(None, f)
+    }
+
+    /// As [`Partition::update`], by a connection in need: the flusher is told at once, before the acknowledgement is parked. If it is at
+    /// work on the partition, that cannot be told yet ([`Partition::press`]).
+    pub(crate) fn update_in_need<R>(
+        self: &Arc<Self>,
+        need: Option<&mut Need>,
+        f: impl FnOnce(&mut Replica<Waiter>) -> (R, Vec<Waiter>),
+    ) -> Option<R> {
         let (result, released, needs_flush, is_small, failure) = {
             let mut guard = self.lock_present();
             let replica = guard.as_mut()?;
@@ -197,7 +207,7 @@ impl Partition {
             self.dir().fail(&reason);
         }
         if needs_flush {
-            self.request_flush(is_small);
+            self.request_flush(is_small, need);
         }
         wake_all(released);
         Some(result)
@@ -250,12 +260,21 @@ impl Partition {
 
     /// Has what was appended until now made durable in place by its flusher.
     pub(crate) fn queue_flush(self: &Arc<Self>) {
-        self.request_flush(false);
+        self.request_flush(false, None);
     }
 
-    fn request_flush(self: &Arc<Self>, is_small: bool) {
-        if self.flush_turn.request() {
-            self.place.load().flusher.enqueue(Arc::clone(self), is_small, 0);
+    fn request_flush(self: &Arc<Self>, is_small: bool, need: Option<&mut Need>) {
+        let is_due = self.flush_turn.request();
+        // Otherwise it is looked at after the flush that is under way.
+        let need = need.filter(|_| is_due || self.flush_turn.is_queued());
+        let pipeline = need.map(|need| {
+            need.is_told = true;
+            &need.pipeline
+        });
+        if is_due {
+            self.place.load().flusher.enqueue(Arc::clone(self), is_small, Pressing::of(pipeline));
+        } else if pipeline.is_some() {
+            self.place.load().flusher.press(pipeline);
         }
     }
 

@@ -53,9 +53,11 @@ pub(crate) struct Pipeline {
 }
 
 impl Pipeline {
-    fn begin(&self) {
+    /// One more is under way.
+    pub(crate) fn begin(self: &Arc<Self>) -> UnderWay {
         let unanswered = self.unanswered.fetch_add(1, Ordering::AcqRel) + 1;
         self.depth.fetch_max(unanswered, Ordering::AcqRel);
+        UnderWay { pipeline: Some(Arc::clone(self)) }
     }
 
     /// Whether as many are under way as there were lately.
@@ -75,6 +77,28 @@ impl Pipeline {
     }
 }
 
+/// An append of a connection, under way from before it is made until it is answered, or given up.
+#[derive(Debug)]
+pub(crate) struct UnderWay {
+    pipeline: Option<Arc<Pipeline>>,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        if let Some(pipeline) = &self.pipeline {
+            pipeline.end(false);
+        }
+    }
+}
+
+/// A connection that can do nothing before what it appends next is answered.
+#[derive(Debug)]
+pub(crate) struct Need {
+    pub(crate) pipeline: Arc<Pipeline>,
+    /// Whether the flusher knows: what it takes next has the append in it.
+    pub(crate) is_told: bool,
+}
+
 /// Wakes its one task when it was counted down to zero.
 pub(crate) struct Countdown {
     left: AtomicUsize,
@@ -88,26 +112,21 @@ impl Countdown {
     }
 
     /// Of an append of a connection.
-    pub(crate) fn of(count: usize, pipeline: &Arc<Pipeline>) -> Arc<Self> {
-        let pipeline = (count > 0).then(|| Arc::clone(pipeline));
-        if let Some(pipeline) = &pipeline {
-            pipeline.begin();
-        }
+    pub(crate) fn of(count: usize, mut under_way: UnderWay) -> Arc<Self> {
+        let pipeline = if count > 0 { under_way.pipeline.take() } else { None };
         Arc::new(Self { left: AtomicUsize::new(count), done: Notify::new(), pipeline })
     }
 
     pub(crate) fn count_down(&self) {
-        self.count_down_after(false);
+        if self.settle(false).is_over {
+            self.done.notify_one();
+        }
     }
 
-    /// The same after a flush; whether that released a client that could do nothing before.
-    fn count_down_after(&self, had_time: bool) -> bool {
-        if self.left.fetch_sub(1, Ordering::AcqRel) != 1 {
-            return false;
-        }
-        let was_in_need = self.pipeline.as_ref().is_none_or(|pipeline| pipeline.end(had_time));
-        self.done.notify_one();
-        was_in_need
+    fn settle(&self, had_time: bool) -> Settled {
+        let is_over = self.left.fetch_sub(1, Ordering::AcqRel) == 1;
+        let was_in_need = is_over && self.pipeline.as_ref().is_none_or(|pipeline| pipeline.end(had_time));
+        Settled { was_in_need, is_over }
     }
 
     /// Whether the count has reached zero.
@@ -123,21 +142,38 @@ impl Countdown {
     }
 }
 
+/// What a flush did to somebody who waited for it.
+#[derive(Clone, Copy, Debug)]
+struct Settled {
+    /// It could do nothing before.
+    was_in_need: bool,
+    /// There is nothing more that it waits for: it is to be woken.
+    is_over: bool,
+}
+
 impl Waiter {
     pub(crate) fn wake(self) {
-        self.wake_after(false);
+        if self.settle(false).is_over {
+            self.notify();
+        }
     }
 
-    fn wake_after(self, had_time: bool) -> bool {
+    /// What it waited for has come. `had_time`: its client could have sent more meanwhile.
+    fn settle(&self, had_time: bool) -> Settled {
         match self {
-            Self::Acks(countdown) => return countdown.count_down_after(had_time),
-            Self::Again(notify) => notify.notify_one(),
-            Self::Fetch(bell, place) => {
-                bell.ring(place);
-                return false;
-            }
+            Self::Acks(countdown) => countdown.settle(had_time),
+            Self::Again(_) => Settled { was_in_need: true, is_over: true },
+            Self::Fetch(..) => Settled { was_in_need: false, is_over: true },
         }
-        true
+    }
+
+    /// Wakes the task that waits.
+    pub(crate) fn notify(self) {
+        match self {
+            Self::Acks(countdown) => countdown.done.notify_one(),
+            Self::Again(notify) => notify.notify_one(),
+            Self::Fetch(bell, place) => bell.ring(place),
+        }
     }
 
     /// Whether it waits for a flush and can do nothing before.
@@ -155,9 +191,16 @@ pub(crate) fn wake_all(waiters: Vec<Waiter>) {
     waiters.into_iter().for_each(Waiter::wake);
 }
 
-/// The same after a flush; returns how many of them could do nothing before. `had_time`: clients could have sent more meanwhile.
-pub(crate) fn wake_after_flush(waiters: Vec<Waiter>, had_time: bool) -> usize {
-    waiters.into_iter().map(|waiter| usize::from(waiter.wake_after(had_time))).sum()
+/// A flush has come to what they waited for: keeps those that are to be woken, and returns how many could do nothing before. `had_time`:
+/// clients could have sent more meanwhile.
+pub(crate) fn settle_after_flush(waiters: &mut Vec<Waiter>, had_time: bool) -> usize {
+    let mut in_need = 0;
+    waiters.retain(|waiter| {
+        let settled = waiter.settle(had_time);
+        in_need += usize::from(settled.was_in_need);
+        settled.is_over
+    });
+    in_need
 }
 
 impl fmt::Debug for Waiter {

@@ -32,6 +32,22 @@ pub(super) struct Gate {
     is_waited_at: bool,
 }
 
+/// Who can do nothing before something that comes is flushed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Pressing<'a> {
+    /// A connection at the end of its pipeline.
+    Connection(&'a Arc<Pipeline>),
+    /// So many others.
+    Others(usize),
+}
+
+impl<'a> Pressing<'a> {
+    /// A connection, or nobody.
+    pub(crate) fn of(pipeline: Option<&'a Arc<Pipeline>>) -> Self {
+        pipeline.map_or(Self::Others(0), Self::Connection)
+    }
+}
+
 /// How the gate was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Opened {
@@ -60,9 +76,12 @@ impl Gate {
         first.filter(|time| *time > now)
     }
 
-    /// Something to flush has come, with so many who are in need.
-    pub(super) fn come(&mut self, pressing: usize, now: Instant) {
-        self.pressing_others += pressing;
+    /// Something to flush has come.
+    pub(super) fn come(&mut self, pressing: Pressing<'_>, now: Instant) {
+        match pressing {
+            Pressing::Connection(pipeline) => self.press(Some(pipeline)),
+            Pressing::Others(count) => self.pressing_others += count,
+        }
         self.is_waited_at |= !self.is_open(now);
     }
 
@@ -102,7 +121,7 @@ impl Gate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::waiter::{Countdown, Waiter, wake_after_flush};
+    use crate::waiter::{Countdown, Waiter, settle_after_flush};
 
     const MS: Duration = Duration::from_millis(1);
     const SYNC: Duration = Duration::from_micros(200);
@@ -116,15 +135,15 @@ mod tests {
 
     impl Client {
         fn send(&mut self, gate: &mut Gate, now: Instant) {
-            gate.come(0, now);
-            self.under_way.push(Waiter::Acks(Countdown::of(1, &self.pipeline)));
+            gate.come(Pressing::Others(0), now);
+            self.under_way.push(Waiter::Acks(Countdown::of(1, self.pipeline.begin())));
             if self.pipeline.is_full() {
                 gate.press(Some(&self.pipeline));
             }
         }
 
         fn release(&mut self, count: usize, had_time: bool) -> usize {
-            wake_after_flush(self.under_way.drain(..count).collect(), had_time)
+            settle_after_flush(&mut self.under_way.drain(..count).collect(), had_time)
         }
 
         /// As if it had been seen with so many requests under way.
@@ -224,6 +243,18 @@ mod tests {
         let released = client.release(1, false);
         gate.end(now, Some(SYNC), released);
         assert!(!gate.is_open(now));
+    }
+
+    #[test]
+    fn who_is_in_need_when_it_appends_opens_the_gate_with_that() {
+        let (mut gate, client, now) = (Gate::default(), Client::default(), Instant::now());
+        gate.end(now, Some(SYNC), 1);
+        gate.begin(now, true);
+        gate.come(Pressing::of(None), now);
+        assert!(!gate.is_open(now));
+        gate.come(Pressing::Connection(&client.pipeline), now);
+        assert!(gate.is_open(now));
+        assert_eq!(gate.begin(now, true), Opened::AtOnce);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use ottla_storage::log::JournalTicket;
 use super::journal::Group;
 use super::{Flushed, Flusher};
 use crate::partition::Partition;
-use crate::waiter::wake_after_flush;
+use crate::waiter::settle_after_flush;
 
 /// Partitions on their way into an entry of the journal.
 #[derive(Default)]
@@ -72,10 +72,14 @@ impl Flusher {
                 let took = begin.elapsed();
                 self.latencies.record(took);
                 flushed.took = Some(took);
+                let mut all_released = Vec::new();
                 for (partition, ticket) in entry.members.iter().zip(&entry.tickets) {
                     let released = partition.with_unless_away(|replica| replica.complete_journal(ticket));
-                    flushed.released += wake_after_flush(released.unwrap_or_default(), had_time);
+                    let mut released = released.unwrap_or_default();
+                    flushed.released += settle_after_flush(&mut released, had_time);
+                    all_released.append(&mut released);
                 }
+                self.herald.announce(all_released);
                 if let Some(retiring) = retiring {
                     self.lock().retire(retiring);
                 }

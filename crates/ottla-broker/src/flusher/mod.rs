@@ -8,6 +8,7 @@
 
 mod gate;
 mod group;
+mod herald;
 mod journal;
 mod queue;
 #[cfg(test)]
@@ -21,13 +22,15 @@ use std::time::{Duration, Instant};
 use ottla_storage::dir::LogDir;
 use tracing::error;
 
+pub(crate) use self::gate::Pressing;
+use self::herald::Herald;
 use self::journal::SharedJournal;
 use self::queue::{Queue, Work};
 pub(crate) use self::turn::FlushTurn;
 use crate::clock;
 use crate::metrics::{Latencies, Latency};
 use crate::partition::Partition;
-use crate::waiter::{Pipeline, Waiter, wake_after_flush, wake_all};
+use crate::waiter::{Pipeline, Waiter, settle_after_flush, wake_all};
 
 /// Syncs under way at once in one log directory. They mostly wait; see `docs/performance.md` for what fewer cost.
 const MAX_THREADS: usize = 16;
@@ -42,6 +45,7 @@ pub(crate) struct Flusher {
     /// Wakes the thread that looks after the gate.
     opened: Condvar,
     journal: SharedJournal,
+    herald: Herald,
     latencies: Latencies,
 }
 
@@ -64,6 +68,7 @@ impl Flusher {
             changed: Condvar::new(),
             opened: Condvar::new(),
             journal: SharedJournal::new(journal_bytes),
+            herald: Herald::new(),
             latencies: Latencies::default(),
         })
     }
@@ -72,9 +77,13 @@ impl Flusher {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues a partition whose turn was requested. `is_small`: it may go through the journal. `pressing`: so many wait for it who can do
-    /// nothing before.
-    pub(crate) fn enqueue(self: &Arc<Self>, partition: Arc<Partition>, is_small: bool, pressing: usize) {
+    /// Queues a partition whose turn was requested. `is_small`: it may go through the journal.
+    pub(crate) fn enqueue(
+        self: &Arc<Self>,
+        partition: Arc<Partition>,
+        is_small: bool,
+        pressing: Pressing<'_>,
+    ) {
         let now = Instant::now();
         let mut queue = self.lock();
         self.push(&mut queue, partition, is_small, pressing, now);
@@ -86,7 +95,7 @@ impl Flusher {
         queue: &mut Queue,
         partition: Arc<Partition>,
         is_small: bool,
-        pressing: usize,
+        pressing: Pressing<'_>,
         now: Instant,
     ) {
         let is_for_journal = is_small && self.journal.is_ready();
@@ -223,6 +232,7 @@ impl Flusher {
         self.lock().gate.end(now, flushed.took, flushed.released);
         for partition in partitions {
             let Some((home, is_small, pressing)) = partition.end_flush() else { continue };
+            let pressing = Pressing::Others(pressing);
             if Arc::ptr_eq(&home, self) {
                 self.push(&mut self.lock(), partition, is_small, pressing, now);
             } else {
@@ -272,7 +282,10 @@ impl Flusher {
         };
         match released {
             None => {}
-            Some(Ok(released)) => flushed.released = wake_after_flush(released, had_time),
+            Some(Ok(mut released)) => {
+                flushed.released = settle_after_flush(&mut released, had_time);
+                self.herald.announce(released);
+            }
             Some(Err((failure, released))) => {
                 let offline = partition.dir().failed(&failure);
                 Self::tell_failure(partition, &offline, released);

@@ -16,6 +16,7 @@ use ottla_types::{LeaderEpoch, NodeId, Offset, TopicPartition, Uuid};
 use super::*;
 use crate::partition::Place;
 use crate::settings::TopicSettings;
+use crate::waiter::{Countdown, Need};
 
 const NOW: i64 = 1_700_000_000_000;
 const DIR: &str = "/data";
@@ -96,6 +97,10 @@ fn start(fs: &MemFs, dirs: &LogDirs) -> (Arc<Flusher>, Vec<Arc<Partition>>) {
 }
 
 fn append(partition: &Arc<Partition>) {
+    partition.update(|replica| ((), append_to(replica)));
+}
+
+fn append_to(replica: &mut Replica<Waiter>) -> Vec<Waiter> {
     let mut batch = BatchBuilder::new();
     batch.append(NOW, None, Some(&[7; 300]), &[]).expect("a record");
     let mut batch = batch.build().expect("a batch");
@@ -106,10 +111,7 @@ fn append(partition: &Arc<Partition>) {
         transaction_version: 0,
         now_ms: NOW,
     };
-    partition.update(|replica| {
-        let (_, released) = replica.append(&mut batch, append).expect("appended");
-        ((), released)
-    });
+    replica.append(&mut batch, append).expect("appended").1
 }
 
 fn offsets(partition: &Partition) -> (Offset, Offset) {
@@ -165,4 +167,37 @@ fn what_counted_before_the_power_went_is_there_after_it() {
         drop((partitions, dirs));
         fs.crash(life);
     }
+}
+
+#[test]
+fn an_append_in_need_tells_the_flusher_unless_it_is_at_work() {
+    let fs = MemFs::new();
+    format(&fs);
+    let dirs = log_dirs(&fs);
+    let (flusher, partitions) = start(&fs, &dirs);
+    wait_until_safe(&partitions);
+    let partition = &partitions[0];
+    let pipeline = Arc::new(Pipeline::default());
+    let under_way = pipeline.begin();
+    assert!(pipeline.is_full());
+    let tell = || {
+        let mut need = Need { pipeline: Arc::clone(&pipeline), is_told: false };
+        let append = |replica: &mut Replica<Waiter>| ((), append_to(replica));
+        partition.update_in_need(Some(&mut need), append).expect("it is there");
+        need.is_told
+    };
+    // As if a thread had it.
+    while !partition.flush_turn().request() {
+        std::thread::yield_now();
+    }
+    partition.flush_turn().begin();
+    assert!(!tell());
+    let (_, _, pressing) = partition.end_flush().expect("it was asked for");
+    assert_eq!(pressing, 0, "its acknowledgement is not parked yet");
+    assert!(tell(), "it is queued");
+    flusher.enqueue(Arc::clone(partition), true, Pressing::Connection(&pipeline));
+    wait_until_safe(&partitions);
+    assert!(Countdown::of(0, under_way).is_done());
+    assert!(!pipeline.is_full(), "nothing is under way");
+    flusher.close();
 }

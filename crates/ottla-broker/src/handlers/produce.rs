@@ -36,7 +36,7 @@ use crate::internal_topics;
 use crate::partition::Partition;
 use crate::request::Request;
 use crate::transactions;
-use crate::waiter::{Countdown, Waiter};
+use crate::waiter::{Countdown, Need, Waiter};
 
 /// Kafka's admin client may write to internal topics (`AdminUtils.ADMIN_CLIENT_ID`).
 const ADMIN_CLIENT_ID: &str = "__admin_client";
@@ -194,6 +194,12 @@ fn append_all(broker: &Arc<Broker>, mut request: Request, wanted: Wanted, guards
     let image = broker.image();
     let mut pending = Vec::new();
     let mut responses = Vec::with_capacity(topics.len());
+    let pipeline = Arc::clone(&request.session.pipeline);
+    let under_way = (acks == -1).then(|| pipeline.begin());
+    // All of a request is flushed together: the flusher is told early only if that is one partition.
+    let is_one = topics.iter().map(|topic| topic.partitions.len()).sum::<usize>() == 1;
+    let may_tell = is_one && under_way.is_some() && pipeline.is_full();
+    let mut need = may_tell.then(|| Need { pipeline: Arc::clone(&pipeline), is_told: false });
     for (topic_index, topic) in topics.into_iter().enumerate() {
         let mut append = TopicAppend {
             broker,
@@ -203,6 +209,7 @@ fn append_all(broker: &Arc<Broker>, mut request: Request, wanted: Wanted, guards
             refusal,
             guards,
             pending: &mut pending,
+            need: need.as_mut(),
         };
         responses.push(append.topic(topic, topic_index));
     }
@@ -224,11 +231,9 @@ fn append_all(broker: &Arc<Broker>, mut request: Request, wanted: Wanted, guards
         };
     }
     add_leader_hints(broker, &image, &request, &mut response);
-    if acks != -1 {
-        return request.reply(&response);
-    }
-    let pipeline = &request.session.pipeline;
-    let waiting = Countdown::of(pending.len(), pipeline);
+    let Some(under_way) = under_way else { return request.reply(&response) };
+    let is_told = need.is_some_and(|need| need.is_told);
+    let waiting = Countdown::of(pending.len(), under_way);
     for wait in &pending {
         if !wait.partition.park_ack(wait.required, Waiter::Acks(Arc::clone(&waiting))) {
             waiting.count_down();
@@ -238,8 +243,8 @@ fn append_all(broker: &Arc<Broker>, mut request: Request, wanted: Wanted, guards
         settle(&pending, &mut response);
         return request.reply(&response);
     }
-    if pipeline.is_full() {
-        pending.iter().for_each(|wait| wait.partition.press(Some(pipeline)));
+    if !is_told && pipeline.is_full() {
+        pending.iter().for_each(|wait| wait.partition.press(Some(&pipeline)));
     }
     Outcome::later(async move {
         let limit = Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0));
@@ -291,6 +296,7 @@ struct TopicAppend<'a> {
     refusal: Option<ErrorCode>,
     guards: &'a Guards,
     pending: &'a mut Vec<Pending>,
+    need: Option<&'a mut Need>,
 }
 
 impl TopicAppend<'_> {
@@ -386,8 +392,8 @@ impl TopicAppend<'_> {
         let checked = validate::check(bytes, &rules, now_ms)
             .map_err(|error| Refusal::from(error).starting_at(start()))?;
         let log_append_time = checked.log_append_time();
-        let info =
-            append(partition, checked, bytes, guard, now_ms).map_err(|error| error.starting_at(start()))?;
+        let info = append(partition, self.need.as_deref_mut(), checked, bytes, (guard, now_ms))
+            .map_err(|error| error.starting_at(start()))?;
         // A repeated batch is answered with the time it was stored with, whoever set that.
         let log_append_time = if info.duplicate { Some(info.max_timestamp) } else { log_append_time };
         self.broker.metrics.produced(info.written_bytes);
@@ -399,12 +405,12 @@ impl TopicAppend<'_> {
 
 fn append(
     partition: &Arc<Partition>,
+    need: Option<&mut Need>,
     mut checked: Checked,
     given: &mut [u8],
-    guard: Guard,
-    now_ms: i64,
+    (guard, now_ms): (Guard, i64),
 ) -> Result<AppendInfo, Refusal> {
-    let appended = partition.update(|replica| {
+    let appended = partition.update_in_need(need, |replica| {
         let epoch = match replica.check_leader(LeaderEpoch::NONE) {
             Ok(epoch) => epoch,
             Err(error) => return (Err(errors::of_replica(&error)), Vec::new()),
