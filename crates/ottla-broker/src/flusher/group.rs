@@ -10,6 +10,9 @@ use super::{Flushed, Flusher};
 use crate::partition::Partition;
 use crate::waiter::settle_after_flush;
 
+/// Most bytes of a partition that is alone in an entry of the journal: more is as cheap in place.
+const MAX_ALONE_BYTES: u32 = 32 * 1024;
+
 /// Partitions on their way into an entry of the journal.
 #[derive(Default)]
 struct Entry {
@@ -28,6 +31,10 @@ impl Flusher {
         let names = self.dir.hold_names();
         for partition in partitions {
             self.admit(&mut entry, partition);
+        }
+        if matches!(entry.tickets.as_slice(), [ticket] if ticket.bytes() > MAX_ALONE_BYTES) {
+            entry.tickets.clear();
+            entry.others.append(&mut entry.members);
         }
         let flushed = self.commit(&mut entry, had_time);
         drop(names);

@@ -11,16 +11,18 @@ use tracing::{debug, warn};
 use crate::partition::Partition;
 use crate::random;
 
-/// So many partitions have to wait for a sync at once …
+/// So many small appends have to be synced in place before the journal is made: nodes that do not need it have none.
+const WANTED_AFTER: u32 = 256;
+/// Of those that so many partitions wait with at once …
 const WIDE: usize = 3;
-/// … so many times before the journal is made: nodes that do not need it have none.
-const WIDE_TIMES: u32 = 16;
+/// … each counts as so many.
+const WIDE_WEIGHT: u32 = 16;
 
 /// The journal, as soon as there is one.
 #[derive(Debug)]
 pub(super) struct SharedJournal {
     half_bytes: u64,
-    wide: AtomicU32,
+    missed: AtomicU32,
     is_ready: AtomicBool,
     open: Mutex<Option<Open>>,
 }
@@ -45,7 +47,7 @@ impl SharedJournal {
     pub(super) fn new(bytes: u64) -> Self {
         Self {
             half_bytes: bytes / 2,
-            wide: AtomicU32::new(0),
+            missed: AtomicU32::new(0),
             is_ready: AtomicBool::new(false),
             open: Mutex::default(),
         }
@@ -55,12 +57,14 @@ impl SharedJournal {
         self.is_ready.load(Ordering::Acquire)
     }
 
-    /// Partitions wait for a sync side by side. Whether it is time to [`SharedJournal::make`] the journal; true once.
+    /// A small append waits for a sync, and so many partitions do. Whether it is time to [`SharedJournal::make`] the journal; true once.
     pub(super) fn is_wanted(&self, waiting: usize) -> bool {
-        waiting >= WIDE
-            && self.half_bytes > 0
-            && self.wide.load(Ordering::Relaxed) <= WIDE_TIMES
-            && self.wide.fetch_add(1, Ordering::Relaxed) == WIDE_TIMES
+        if self.half_bytes == 0 || self.missed.load(Ordering::Relaxed) >= WANTED_AFTER {
+            return false;
+        }
+        let weight = if waiting >= WIDE { WIDE_WEIGHT } else { 1 };
+        let before = self.missed.fetch_add(weight, Ordering::Relaxed);
+        before < WANTED_AFTER && before + weight >= WANTED_AFTER
     }
 
     /// Makes the files. Slow; without them everything goes on as before.

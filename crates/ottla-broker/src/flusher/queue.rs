@@ -107,11 +107,6 @@ impl Queue {
     }
 
     fn take_group(&mut self) -> Work {
-        if self.small.len() == 1
-            && let Some(partition) = self.small.pop_front()
-        {
-            return Work::Single(partition, self.had_time);
-        }
         self.is_grouping = true;
         let count = self.small.len().min(MAX_GROUP);
         Work::Group(self.small.drain(..count).collect(), self.had_time)

@@ -133,6 +133,15 @@ fn has_journal(fs: &MemFs) -> bool {
 
 #[test]
 fn what_counted_before_the_power_went_is_there_after_it() {
+    what_counted_is_there_when_so_many_are_written_to(PARTITIONS);
+}
+
+#[test]
+fn what_counted_of_a_partition_alone_is_there_after_it() {
+    what_counted_is_there_when_so_many_are_written_to(1);
+}
+
+fn what_counted_is_there_when_so_many_are_written_to(written: i32) {
     let fs = MemFs::new();
     format(&fs);
     for life in 0..4 {
@@ -142,7 +151,7 @@ fn what_counted_before_the_power_went_is_there_after_it() {
         let mut rounds = 0;
         // Until the journal was there for long enough to be turned a few times.
         while rounds < 300 {
-            partitions.iter().for_each(append);
+            partitions.iter().filter(|partition| partition.id.partition < written).for_each(append);
             if rounds % 7 != 6 {
                 wait_until_safe(&partitions);
             }

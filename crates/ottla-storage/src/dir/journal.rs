@@ -30,6 +30,8 @@ const BLOCK: u64 = 4096;
 const MAGIC: u32 = 0x4f54_4a31;
 /// Magic, checksum, length, number of pieces, run, sequence.
 const HEADER_BYTES: usize = 4 + 4 + 4 + 4 + 16 + 8;
+/// Length of the name, topic id, both offsets, length of the batches.
+const PIECE_BYTES: usize = 2 + 16 + 8 + 8 + 4;
 /// What the checksum does not cover.
 const UNCHECKED_BYTES: usize = 8;
 /// Bytes written at a time when the files are made.
@@ -45,7 +47,7 @@ pub struct Journal {
     position: u64,
     run: Uuid,
     sequence: u64,
-    entry: Vec<u8>,
+    entry: Buffer,
 }
 
 #[derive(Debug)]
@@ -81,9 +83,15 @@ impl Journal {
             Ok(halves)
         });
         match made {
-            Ok(halves) => {
-                Ok(Self { halves, half_bytes, at: 0, position: 0, run, sequence: 0, entry: Vec::new() })
-            }
+            Ok(halves) => Ok(Self {
+                halves,
+                half_bytes,
+                at: 0,
+                position: 0,
+                run,
+                sequence: 0,
+                entry: Buffer::default(),
+            }),
             Err(error) => {
                 // The first error is the one to tell.
                 let _ = remove_journal(fs, dir);
@@ -97,10 +105,11 @@ impl Journal {
     /// # Errors
     /// The disk: nothing is known of what it has then, as after any failed sync.
     pub fn commit(&mut self, tickets: &[JournalTicket]) -> io::Result<Committed> {
-        if self.encode(tickets)? == 0 {
+        let tickets: Vec<_> = tickets.iter().filter(|ticket| !ticket.is_void()).collect();
+        if tickets.is_empty() {
             return Ok(Committed::Safe);
         }
-        let bytes = self.entry.len() as u64;
+        let bytes = self.encode(&tickets)? as u64;
         let mut outcome = Committed::Safe;
         if self.position + bytes > self.half_bytes {
             let other = 1 - self.at;
@@ -112,8 +121,7 @@ impl Journal {
         }
         let half = &mut self.halves[self.at];
         half.is_free = false;
-        half.file.write_at(&self.entry, self.position)?;
-        half.file.sync_data()?;
+        half.file.write_durably(self.entry.aligned(), self.position)?;
         self.position += bytes;
         self.sequence += 1;
         Ok(outcome)
@@ -124,39 +132,69 @@ impl Journal {
         self.halves[1 - self.at].is_free = true;
     }
 
-    /// Makes an entry of those tickets that are not void; how many.
-    fn encode(&mut self, tickets: &[JournalTicket]) -> io::Result<u32> {
-        let entry = &mut self.entry;
-        entry.clear();
-        entry.resize(HEADER_BYTES, 0);
-        let mut count = 0_u32;
-        for ticket in tickets.iter().filter(|ticket| !ticket.is_void()) {
-            count += 1;
+    /// Makes an entry of tickets; its length in bytes, whole blocks.
+    fn encode(&mut self, tickets: &[&JournalTicket]) -> io::Result<usize> {
+        let pieces = tickets.iter().map(|ticket| PIECE_BYTES + ticket.name.len() + ticket.bytes as usize);
+        let length = HEADER_BYTES + pieces.sum::<usize>();
+        let entry = self.entry.begin(length.next_multiple_of(BLOCK as usize));
+        let mut at = HEADER_BYTES;
+        for ticket in tickets {
             let name_bytes = u16::try_from(ticket.name.len()).map_err(io::Error::other)?;
-            entry.extend_from_slice(&name_bytes.to_be_bytes());
-            entry.extend_from_slice(ticket.name.as_bytes());
-            entry.extend_from_slice(ticket.topic_id.as_bytes());
-            entry.extend_from_slice(&ticket.from.value().to_be_bytes());
-            entry.extend_from_slice(&ticket.to.value().to_be_bytes());
-            entry.extend_from_slice(&ticket.bytes.to_be_bytes());
-            let begin = entry.len();
-            entry.resize(begin + ticket.bytes as usize, 0);
+            put(entry, &mut at, &name_bytes.to_be_bytes());
+            put(entry, &mut at, ticket.name.as_bytes());
+            put(entry, &mut at, ticket.topic_id.as_bytes());
+            put(entry, &mut at, &ticket.from.value().to_be_bytes());
+            put(entry, &mut at, &ticket.to.value().to_be_bytes());
+            put(entry, &mut at, &ticket.bytes.to_be_bytes());
+            let batches = &mut entry[at..][..ticket.bytes as usize];
             // Fewer bytes only when the log is being cut, and then the ticket is void soon.
-            ticket.file.read_at(&mut entry[begin..], ticket.position)?;
+            let read = ticket.file.read_at(batches, ticket.position)?;
+            batches[read..].fill(0);
+            at += batches.len();
         }
-        let length = u32::try_from(entry.len()).map_err(io::Error::other)?;
-        let mut header = Vec::with_capacity(HEADER_BYTES);
-        header.extend_from_slice(&MAGIC.to_be_bytes());
-        header.extend_from_slice(&[0; 4]);
-        header.extend_from_slice(&length.to_be_bytes());
-        header.extend_from_slice(&count.to_be_bytes());
-        header.extend_from_slice(self.run.as_bytes());
-        header.extend_from_slice(&self.sequence.to_be_bytes());
-        entry[..HEADER_BYTES].copy_from_slice(&header);
-        let crc = crc32c(&entry[UNCHECKED_BYTES..]);
+        entry[length..].fill(0);
+        let mut at = 0;
+        put(entry, &mut at, &MAGIC.to_be_bytes());
+        put(entry, &mut at, &[0; 4]);
+        put(entry, &mut at, &u32::try_from(length).map_err(io::Error::other)?.to_be_bytes());
+        put(entry, &mut at, &u32::try_from(tickets.len()).map_err(io::Error::other)?.to_be_bytes());
+        put(entry, &mut at, self.run.as_bytes());
+        put(entry, &mut at, &self.sequence.to_be_bytes());
+        let crc = crc32c(&entry[UNCHECKED_BYTES..length]);
         entry[4..UNCHECKED_BYTES].copy_from_slice(&crc.to_be_bytes());
-        entry.resize(entry.len().next_multiple_of(BLOCK as usize), 0);
-        Ok(count)
+        Ok(entry.len())
+    }
+}
+
+fn put(entry: &mut [u8], at: &mut usize, bytes: &[u8]) {
+    entry[*at..][..bytes.len()].copy_from_slice(bytes);
+    *at += bytes.len();
+}
+
+/// Memory for an entry, at an address that is a multiple of [`BLOCK`], which writing past the page cache needs.
+#[derive(Debug, Default)]
+struct Buffer {
+    bytes: Vec<u8>,
+    start: usize,
+    len: usize,
+}
+
+impl Buffer {
+    /// Room for an entry, with whatever it held before.
+    fn begin(&mut self, len: usize) -> &mut [u8] {
+        let most = len + BLOCK as usize - 1;
+        if self.bytes.len() < most {
+            self.bytes.resize(most, 0);
+        }
+        let start = self.bytes.as_ptr().align_offset(BLOCK as usize);
+        // Nothing breaks if there is no such address in it: what needs one fails as any write.
+        self.start = if start < BLOCK as usize { start } else { 0 };
+        self.len = len;
+        &mut self.bytes[self.start..][..len]
+    }
+
+    fn aligned(&self) -> &[u8] {
+        &self.bytes[self.start..][..self.len]
     }
 }
 
@@ -169,7 +207,21 @@ fn create_half(fs: &dyn Fs, path: &Path, half_bytes: u64) -> io::Result<Half> {
         file.write_at(&zeros[..left.min(zeros.len())], position)?;
     }
     file.sync_data()?;
-    Ok(Half { file, is_free: true })
+    drop(file);
+    Ok(Half { file: open_direct(fs, path)?, is_free: true })
+}
+
+/// Opens a half to be written past the page cache, where the file system can do that.
+fn open_direct(fs: &dyn Fs, path: &Path) -> io::Result<Arc<dyn FsFile>> {
+    if let Ok(file) = fs.open_direct(path) {
+        // Some file systems refuse only the writing.
+        let mut zeros = Buffer::default();
+        zeros.begin(BLOCK as usize).fill(0);
+        if file.write_durably(zeros.aligned(), 0).is_ok() {
+            return Ok(file);
+        }
+    }
+    fs.open(path, OpenMode::Write)
 }
 
 /// Removes the journal of a directory whose logs are durable in place: the older half first, since what it says of a log may be void

@@ -64,6 +64,15 @@ pub trait Fs: Send + Sync + Debug {
     /// # Errors
     /// As the operating system's open.
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn FsFile>>;
+    /// Opens an existing file for [`FsFile::write_durably`] past the page cache, with buffers, positions and lengths that are multiples of 4096
+    /// bytes. Other handles see what is written.
+    ///
+    /// # Errors
+    /// As the operating system's open; `InvalidInput` or `Unsupported` where the file system cannot do that.
+    fn open_direct(&self, path: &Path) -> io::Result<Arc<dyn FsFile>> {
+        let _ = path;
+        Err(io::ErrorKind::Unsupported.into())
+    }
     /// Describes a path; `NotFound` when there is nothing.
     ///
     /// # Errors
@@ -189,6 +198,14 @@ pub trait FsFile: Send + Sync + Debug {
     /// # Errors
     /// As the operating system's fdatasync. After an error the state on disk is unknown: never retry as if nothing happened.
     fn sync_data(&self) -> io::Result<()>;
+    /// Writes all of `bytes` at `offset` and makes them durable.
+    ///
+    /// # Errors
+    /// As [`FsFile::write_at`] and [`FsFile::sync_data`].
+    fn write_durably(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.write_at(bytes, offset)?;
+        self.sync_data()
+    }
     /// Says that the whole file will be read soon, so that it is brought into memory in the background. A hint: nothing may happen.
     fn prefetch(&self) {}
     /// Has later reads see what the disk has, where the cache claims to agree with it. After a failed sync it does not: the

@@ -84,6 +84,17 @@ impl Fs for RealFs {
         Ok(Arc::new(RealFile::new(options.open(path)?)?))
     }
 
+    #[cfg(target_os = "linux")]
+    fn open_direct(&self, path: &Path) -> io::Result<Arc<dyn FsFile>> {
+        use std::os::unix::fs::OpenOptionsExt;
+        let flags = rustix::fs::OFlags::DIRECT | rustix::fs::OFlags::DSYNC;
+        let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;
+        let file = OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)?;
+        let mut file = RealFile::new(file)?;
+        file.writes_are_durable = true;
+        Ok(Arc::new(file))
+    }
+
     fn info(&self, path: &Path) -> io::Result<FileInfo> {
         describe(&fs::metadata(path)?)
     }
@@ -219,6 +230,8 @@ fn millis(time: SystemTime) -> i64 {
 struct RealFile {
     file: File,
     id: FileId,
+    /// It was opened so that a write returns when the disk has it.
+    writes_are_durable: bool,
 }
 
 impl RealFile {
@@ -226,7 +239,7 @@ impl RealFile {
         let id = identity(&file.metadata()?);
         OPEN.fetch_add(1, Ordering::Relaxed);
         *handles(id).entry(id).or_default() += 1;
-        Ok(Self { file, id })
+        Ok(Self { file, id, writes_are_durable: false })
     }
 }
 
@@ -291,6 +304,11 @@ impl FsFile for RealFile {
 
     fn sync_data(&self) -> io::Result<()> {
         Ok(fdatasync(&self.file)?)
+    }
+
+    fn write_durably(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.write_at(bytes, offset)?;
+        if self.writes_are_durable { Ok(()) } else { self.sync_data() }
     }
 
     fn prefetch(&self) {

@@ -41,6 +41,11 @@ pub struct JournalTicket {
 }
 
 impl JournalTicket {
+    /// How many bytes of batches it is for.
+    pub fn bytes(&self) -> u32 {
+        self.bytes
+    }
+
     /// The log was cut, or is about to be: what the ticket says must not be written any more.
     pub(crate) fn is_void(&self) -> bool {
         self.voided.load(Ordering::Acquire) != self.voided_before

@@ -267,3 +267,21 @@ fn a_file_with_two_names_is_never_alone() {
     std::fs::remove_file(base.path().join("a")).unwrap();
     assert_eq!(file.sharing().unwrap(), Sharing::Alone);
 }
+
+#[test]
+fn what_is_written_past_the_page_cache_is_read_by_others() {
+    let base = tempfile::tempdir().unwrap();
+    let path = base.path().join("a");
+    put(&RealFs, &path, &[1; 8192]);
+    let cached = RealFs.open(&path, OpenMode::Read).unwrap();
+    let mut found = [0; 8192];
+    cached.read_at(&mut found, 0).unwrap();
+    let memory = vec![2; 8192];
+    let start = memory.as_ptr().align_offset(4096);
+    // Not every file system can do that.
+    let Ok(file) = RealFs.open_direct(&path) else { return };
+    if file.write_durably(&memory[start..][..4096], 4096).is_ok() {
+        cached.read_at(&mut found, 0).unwrap();
+        assert_eq!((&found[..4096], &found[4096..]), (&[1; 4096][..], &[2; 4096][..]));
+    }
+}
