@@ -2,7 +2,7 @@
 //!
 //! Appends queue their partition at a [gate](Gate), which opens for all that have come as soon as a client can do nothing before it is answered, and
 //! else a little later. A thread takes a partition, syncs it, and moves its high watermark, while the next group
-//! forms. Where several partitions wait with little each, they are taken together and go through the [journal](SharedJournal) with one sync; else
+//! forms. Partitions that wait with little each are taken together and go through the [journal](SharedJournal) with one write; else
 //! partitions are synced side by side, since the kernel and the disk then need one flush for several of them. Of one
 //! partition there is never more than one under way. A failed sync takes the log offline for good: it is never tried again.
 
