@@ -29,7 +29,7 @@ impl LogDirs {
     /// The rename failed, or the directory was offline: the log will be back at the next start.
     pub fn delete(&self, placed: PlacedLog, unique: u128, now_ms: i64) -> Result<(), DirOffline> {
         self.leave(&placed.key, &placed.dir);
-        self.doom(&placed, unique, now_ms)
+        self.doom(&placed.dir, &[to_doomed(&placed, unique)], now_ms)
     }
 
     /// [`LogDirs::delete`] for many logs, with few syncs. Returns the directories that failed.
@@ -40,23 +40,15 @@ impl LogDirs {
         now_ms: i64,
     ) -> Vec<DirOffline> {
         let mut by_dir: BTreeMap<PathBuf, (Arc<LogDir>, Vec<Renaming>)> = BTreeMap::new();
-        for PlacedLog { key, dir, log } in logs {
-            self.leave(&key, &dir);
-            let name = partition_dir_name(&key.partition, PartitionDirKind::Deleted, unique());
+        for placed in logs {
+            self.leave(&placed.key, &placed.dir);
+            let renaming = to_doomed(&placed, unique());
+            let dir = placed.dir;
             let (_, renames) = by_dir.entry(dir.path().to_owned()).or_insert_with(|| (dir, Vec::new()));
-            renames.push((log.dir().to_owned(), name));
+            renames.push(renaming);
         }
-        let mut failed = Vec::new();
-        for (dir, renames) in by_dir.into_values() {
-            match rename_all_in(&dir, &renames) {
-                Ok(paths) => {
-                    let doomed = |path| Doomed { dir: Arc::clone(&dir), path, since_ms: now_ms };
-                    self.state().doomed.extend(paths.into_iter().map(doomed));
-                }
-                Err(offline) => failed.push(offline),
-            }
-        }
-        failed
+        let doomed = by_dir.into_values().map(|(dir, renames)| self.doom(&dir, &renames, now_ms));
+        doomed.filter_map(Result::err).collect()
     }
 
     /// Takes a log out of service that the metadata does not know, and keeps its files: its directory is renamed `-stray`.
@@ -99,19 +91,18 @@ impl LogDirs {
             future.log.set_high_watermark(current.log.high_watermark());
             current.dir.stale().add(&key.partition);
             // Should it fail, that has taken its directory offline, and the partition has left it.
-            let _ = self.doom(&current, unique, now_ms);
+            let _ = self.doom(&current.dir, &[to_doomed(&current, unique)], now_ms);
             move_cleaner_offset(&key, &current.dir, &future.dir);
         }
         future.key = key;
         Ok(future)
     }
 
-    /// Renames the log's directory to one that is to be removed.
-    fn doom(&self, placed: &PlacedLog, unique: u128, now_ms: i64) -> Result<(), DirOffline> {
-        let PlacedLog { key, dir, log } = placed;
-        let name = partition_dir_name(&key.partition, PartitionDirKind::Deleted, unique);
-        let path = rename_in(dir, log.dir(), &name)?;
-        self.state().doomed.push_back(Doomed { dir: Arc::clone(dir), path, since_ms: now_ms });
+    /// Renames directories of logs to such as are to be removed.
+    fn doom(&self, dir: &Arc<LogDir>, renames: &[Renaming], now_ms: i64) -> Result<(), DirOffline> {
+        let paths = rename_all_in(dir, renames)?;
+        let doomed = |path| Doomed { dir: Arc::clone(dir), path, since_ms: now_ms };
+        self.state().doomed.extend(paths.into_iter().map(doomed));
         Ok(())
     }
 
@@ -159,6 +150,12 @@ impl LogDirs {
         let next = state.doomed.iter().find(|doomed| Arc::ptr_eq(&doomed.dir, dir));
         (removed, next.map(|doomed| doomed.since_ms.saturating_add(delay_ms)))
     }
+}
+
+/// The new name of a log's directory that is to be removed.
+fn to_doomed(placed: &PlacedLog, unique: u128) -> Renaming {
+    let name = partition_dir_name(&placed.key.partition, PartitionDirKind::Deleted, unique);
+    (placed.log.dir().to_owned(), name)
 }
 
 /// The cleaned part of a log stays clean when the log moves. Failures have taken the directory offline, no more is lost than

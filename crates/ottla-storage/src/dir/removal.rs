@@ -4,14 +4,14 @@
 //! holds up whatever else the disk is asked for, syncs above all. So a large file is shortened piece by piece, with a pause after each,
 //! and removed when it is small. A log directory has one remover at a time, so that the pace is that of the directory.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::DirOffline;
 use super::log_dir::LogDir;
-use crate::fs::{FsFile, Sharing, remove_file_if_exists};
+use crate::fs::{Fs, FsFile, Sharing, remove_file_if_exists};
 use crate::log::files;
 
 /// What is freed between two pauses, bytes. Smaller files are removed at once.
@@ -70,16 +70,11 @@ impl<'a> Remover<'a> {
 
     /// Removes a file that bears a name with which every start removes it (`.deleted`), and that nobody opens any more.
     pub(super) fn remove_file(&mut self, path: &Path) -> Result<Removal, DirOffline> {
-        if self.is_stopped {
-            return Ok(Removal::Stopped);
-        }
         let what = format!("remove {}", path.display());
-        let found = self.dir.attempt(&what, |fs| match fs.info(path) {
-            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-            info => info.map(Some),
-        })?;
-        let Some(info) = found else { return Ok(Removal::Done) };
-        let mut len = info.len;
+        let mut len = match self.look(&what, |fs| fs.info(path))? {
+            Ok(info) => info.len,
+            Err(removal) => return Ok(removal),
+        };
         if len > REMOVAL_STEP_BYTES
             && let Some(file) = self.open(path, &what)?
         {
@@ -99,15 +94,11 @@ impl<'a> Remover<'a> {
 
     /// Removes a partition directory that was renamed to go.
     pub(super) fn remove_dir(&mut self, path: &Path) -> Result<Removal, DirOffline> {
-        if self.is_stopped {
-            return Ok(Removal::Stopped);
-        }
         let what = format!("remove {}", path.display());
-        let listed = self.dir.attempt(&what, |fs| match fs.list(path) {
-            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
-            entries => entries.map(Some),
-        })?;
-        let Some(entries) = listed else { return Ok(Removal::Done) };
+        let entries = match self.look(&what, |fs| fs.list(path))? {
+            Ok(entries) => entries,
+            Err(removal) => return Ok(removal),
+        };
         let files = || entries.iter().filter(|(_, info)| !info.is_dir);
         let mut left = files().map(|(_, info)| info.len).sum();
         if files().any(|(_, info)| info.len > REMOVAL_STEP_BYTES) {
@@ -130,6 +121,21 @@ impl<'a> Remover<'a> {
         })?;
         self.free(left);
         Ok(Removal::Done)
+    }
+
+    /// What is there to remove, if anything is to be done.
+    fn look<T>(
+        &self,
+        what: &str,
+        look: impl FnOnce(&dyn Fs) -> io::Result<T>,
+    ) -> Result<Result<T, Removal>, DirOffline> {
+        if self.is_stopped {
+            return Ok(Err(Removal::Stopped));
+        }
+        self.dir.attempt(what, |fs| match look(fs) {
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(Err(Removal::Done)),
+            found => found.map(Ok),
+        })
     }
 
     /// Renames what belongs to segments, so that whoever finds a segment half removed knows what it is. Their new paths.
