@@ -27,6 +27,7 @@ use crate::producer_ids::ProducerIds;
 use crate::quotas::{MutationQuota, Quotas};
 use crate::replicas::Replicas;
 use crate::settings::TopicSettings;
+use crate::settling::Settling;
 use crate::telemetry::Telemetry;
 use crate::transactions::Transactions;
 
@@ -53,6 +54,8 @@ pub(crate) struct Broker {
     pub(crate) replicas: Replicas,
     /// Moves between log directories.
     pub(crate) moves: Moves,
+    /// New logs on their way to the disk.
+    pub(crate) settling: Arc<Settling>,
     /// The removal of files.
     pub(crate) deleters: Deleters,
     /// Compaction.
@@ -99,6 +102,7 @@ impl Broker {
             partitions: RwLock::default(),
             replicas,
             moves: Moves::new(values),
+            settling: Arc::default(),
             deleters: Deleters::default(),
             cleaner: LogCleaner::new(values),
             controller,

@@ -44,6 +44,7 @@ mod random;
 mod replicas;
 mod request;
 mod settings;
+mod settling;
 mod telemetry;
 mod transactions;
 mod waiter;

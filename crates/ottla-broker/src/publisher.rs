@@ -9,7 +9,7 @@ use ottla_metadata::image::{LeaderRecovery, LocalPartition, MetadataDelta, Metad
 use ottla_protocol::messages::alter_partition_request::{BrokerState, PartitionData, TopicData};
 use ottla_protocol::messages::assign_replicas_to_dirs_request as assign;
 use ottla_protocol::messages::{AlterPartitionRequest, AssignReplicasToDirsRequest};
-use ottla_storage::dir::Checkpoint;
+use ottla_storage::dir::{Checkpoint, CreateError};
 use ottla_types::{TopicPartition, Uuid};
 use tracing::{error, info};
 
@@ -26,10 +26,14 @@ pub(crate) fn publish(broker: &Arc<Broker>, delta: &MetadataDelta) {
     let changes = delta.changes();
     let local = delta.local_changes(broker.node_id);
     let settings = TopicSettingsOf::new(broker, image);
+    let mut created = Vec::new();
     for partition in &local.leaders {
         let is_new = !held(delta.base(), broker, partition);
-        if let Err(failure) = ensure_replica(&settings, partition, is_new) {
-            error!("cannot create a replica of {}-{}: {failure}", partition.topic, partition.index);
+        match ensure_replica(&settings, partition, is_new) {
+            Ok(replica) => created.extend(replica),
+            Err(failure) => {
+                error!("cannot create a replica of {}-{}: {failure}", partition.topic, partition.index);
+            }
         }
     }
     broker.set_image(image.clone());
@@ -41,6 +45,7 @@ pub(crate) fn publish(broker: &Arc<Broker>, delta: &MetadataDelta) {
     for partition in &local.elected {
         lead(broker, partition);
     }
+    broker.settling.settle(created);
     report_recovered(broker, &local.leaders);
     report_directories(broker, &local.leaders);
     let mut brokers_changed = false;
@@ -108,7 +113,7 @@ pub(crate) fn publish_first(broker: &Arc<Broker>, image: &MetadataImage) {
             };
             // Where a directory is offline it may be there, and an empty log elsewhere would be a loss.
             match ensure_replica(&settings, &local, false) {
-                Ok(()) => led.push(local),
+                Ok(_) => led.push(local),
                 Err(failure) => error!("cannot create a replica of {}-{index}: {failure}", topic.name),
             }
         }
@@ -214,20 +219,21 @@ fn report_directories(broker: &Broker, local: &[LocalPartition]) {
     );
 }
 
+/// Creates the log of a replica that has none, and returns it then.
 fn ensure_replica(
     settings: &TopicSettingsOf<'_>,
     local: &LocalPartition,
     is_new: bool,
-) -> Result<(), ottla_storage::dir::CreateError> {
+) -> Result<Option<Arc<Partition>>, CreateError> {
     let broker = settings.broker;
     if broker.partition(local.topic_id, local.index).is_some() {
-        return Ok(());
+        return Ok(None);
     }
     let id = TopicPartition { topic: local.topic.clone(), partition: local.index };
     let dir_id = local.partition.directory(broker.node_id);
     let partition = broker.replicas.create(settings, id, local.topic_id, dir_id, is_new)?;
-    broker.add_partition(partition);
-    Ok(())
+    broker.add_partition(Arc::clone(&partition));
+    Ok(Some(partition))
 }
 
 fn lead(broker: &Arc<Broker>, local: &LocalPartition) {

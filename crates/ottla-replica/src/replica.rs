@@ -2,6 +2,7 @@
 
 use ottla_storage::log::{
     AppendError, AppendInfo, FlushOutcome, FlushTicket, JournalTicket, LeaderAppend, Log, LogError,
+    VolumeTicket,
 };
 use ottla_types::{LeaderEpoch, Offset};
 
@@ -203,16 +204,24 @@ impl<W> Replica<W> {
         self.waiters.is_empty()
     }
 
-    /// Cuts a ticket for the flusher; `None` when all is durable. After an error everyone who waited is released, to find
+    /// Cuts a ticket for the flusher; `None` when all records are durable. After an error everyone who waited is released, to find
     /// the log offline.
     ///
     /// # Errors
     /// The log's, with the released waiters.
     pub fn begin_flush(&mut self, now_ms: i64) -> Result<Option<FlushTicket>, (LogError, Vec<W>)> {
-        match self.log.begin_flush(now_ms) {
+        match self.log.begin_commit(now_ms) {
             Ok(ticket) => Ok(ticket),
             Err(error) => Err((error, self.waiters.release_all())),
         }
+    }
+
+    /// As [`Replica::begin_flush`], for many replicas whose volume is synced for all of them ([`Log::begin_volume_flush`]).
+    ///
+    /// # Errors
+    /// The log's, with the released waiters.
+    pub fn begin_volume_flush(&mut self, now_ms: i64) -> Result<Option<VolumeTicket>, (LogError, Vec<W>)> {
+        self.log.begin_volume_flush(now_ms).map_err(|error| (error, self.waiters.release_all()))
     }
 
     /// Takes a synced ticket in and moves the high watermark.

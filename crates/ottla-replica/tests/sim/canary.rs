@@ -36,12 +36,12 @@ fn records_that_are_not_synced_are_missed() {
 
 #[test]
 fn directories_that_are_not_synced_are_missed() {
-    assert!(caught(pretending(Operation::SyncDir, "-0"), 20) > 5);
+    assert!(caught(pretending(Operation::SyncDir, "-0"), 60) > 5);
 }
 
 #[test]
 fn a_clean_shutdown_marker_that_does_not_go_for_good_is_noticed() {
-    assert!(caught(pretending(Operation::SyncDir, "/"), 20) > 5);
+    assert!(caught(pretending(Operation::SyncDir, "/"), 60) > 5);
 }
 
 fn pretending(operation: Operation, part: &'static str) -> Rules {

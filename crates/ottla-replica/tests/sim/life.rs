@@ -445,6 +445,12 @@ impl Life {
         Ok(())
     }
 
+    fn flush_volume(&mut self, topic: Topic) -> Result<(), Stopped> {
+        let released = self.world().flush_volume(topic)?;
+        self.released(released);
+        Ok(())
+    }
+
     fn end_flush(&mut self, topic: Topic) -> Result<(), Stopped> {
         match self.world().end_flush(topic) {
             Ok(released) => self.released(released),
@@ -497,7 +503,8 @@ impl Life {
             0..20 => self.produce_plain(topic),
             20..50 => self.produce(topic),
             50..55 => self.produce_wrong(topic),
-            55..62 => self.begin_flush(topic),
+            55..57 => self.flush_volume(topic),
+            57..62 => self.begin_flush(topic),
             62..67 => self.end_flush(topic),
             67..73 => self.begin_journal(),
             73..77 => self.end_journal(),

@@ -71,13 +71,14 @@ fn what_a_failed_sync_left_in_the_cache_is_not_trusted_by_the_next_start() {
 #[test]
 fn a_late_flush_does_not_bring_old_epochs_back() {
     let fs = formatted();
-    let mut world = start(&fs, 1);
+    let world = start(&fs, 1);
     append(&world, Topic::Kept, 1);
-    assert!(world.begin_flush(Topic::Kept).is_ok());
+    let late = world.with(Topic::Kept, |replica| replica.log_mut().begin_flush(START_MS)).unwrap().unwrap();
     world.lead(LeaderEpoch(2));
     append(&world, Topic::Kept, 2);
     world.with(Topic::Kept, |replica| replica.log_mut().flush(START_MS)).unwrap();
-    assert!(world.end_flush(Topic::Kept).is_ok());
+    let late = late.sync(&fs);
+    world.with(Topic::Kept, |replica| replica.log_mut().complete_flush(late)).unwrap();
     let dir = world.dir_of(Topic::Kept);
     let read = |fs: &MemFs| {
         let path = dir.path().join("kept-0/leader-epoch-checkpoint");

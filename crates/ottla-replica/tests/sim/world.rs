@@ -406,6 +406,20 @@ impl World {
         self.settle(topic, outcome)
     }
 
+    /// The flush of new logs, for all of them at once.
+    pub(crate) fn flush_volume(&mut self, topic: Topic) -> Result<Vec<Ack>, Stopped> {
+        if self.rules.pretended.is_some() {
+            // It would make durable what another sync only said it had.
+            return Err(Stopped::Idle);
+        }
+        let now_ms = self.now_ms;
+        let begun = self.with(topic, |replica| replica.begin_volume_flush(now_ms));
+        let ticket = begun.map_err(|(error, _)| self.failed(topic, &error))?.ok_or(Stopped::Idle)?;
+        self.dir_of(topic).sync_volume()?;
+        let outcome = self.with(topic, |replica| replica.complete_flush(ticket.synced()));
+        self.settle(topic, outcome)
+    }
+
     /// What the cleaner does with one log.
     pub(crate) fn clean(&self, topic: Topic) -> Result<Offset, Stopped> {
         let key = topic.key().partition;

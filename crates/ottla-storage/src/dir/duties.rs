@@ -11,6 +11,7 @@ use ottla_types::{Offset, TopicPartition};
 
 use super::DirOffline;
 use super::checkpoint_file::PartitionOffsets;
+use super::epochs::write_epochs;
 use super::log_dir::{Checkpoint, LogDir};
 use super::log_dirs::{LogDirs, LogKey, PlacedLog};
 use super::removal::{Removal, Remover};
@@ -86,6 +87,9 @@ pub fn write_checkpoints(
     dir.check_online()?;
     if !dir.is_loaded() {
         return Ok(());
+    }
+    if which.contains(&Checkpoint::RecoveryPoints) {
+        write_epochs(dirs, dir, owner)?;
     }
     let _collecting = dir.collect_offsets();
     let gone = dir.stale().partitions_now();
@@ -277,7 +281,7 @@ pub fn close_idle_files(
 }
 
 /// Borrows a log; its error is the directory's.
-fn with_log(
+pub(super) fn with_log(
     dir: &LogDir,
     owner: &dyn LogOwner,
     key: &LogKey,

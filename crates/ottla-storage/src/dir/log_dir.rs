@@ -263,6 +263,18 @@ impl LogDir {
         self.held_volume().clone()
     }
 
+    /// Makes all durable that was written to its volume, by whomever; `false` where that cannot be done. Waits for the disk.
+    ///
+    /// # Errors
+    /// It failed, which takes the directory offline, or it was offline already.
+    pub fn sync_volume(&self) -> Result<bool, DirOffline> {
+        self.check_online()?;
+        match self.volume() {
+            Some(volume) => self.attempt("sync its volume", |_| volume.sync().map(|()| true)),
+            None => self.check_online().map(|()| false),
+        }
+    }
+
     /// Notes that loading begins; the marker is gone from here on.
     pub(super) fn begin_loading(&self, was_clean: bool) -> Result<(), DirOffline> {
         *self.loading() = Loading { was_clean, left: None };

@@ -26,6 +26,7 @@ mod checkpoint_file;
 mod clean_shutdown;
 mod deletion;
 mod duties;
+mod epochs;
 mod error;
 mod format;
 mod journal;
@@ -61,6 +62,6 @@ pub use partition_dir::{
     METADATA_PARTITION_DIR, NotAPartitionDir, PartitionDirKind, PartitionDirName, partition_dir_name,
 };
 pub use removal::{REMOVAL_PAUSE, REMOVAL_STEP_BYTES};
-pub use shutdown::DirShutdown;
+pub use shutdown::{DirShutdown, MANY_LOGS};
 pub use start::LogDirsConfig;
 pub use twins::take_twins;

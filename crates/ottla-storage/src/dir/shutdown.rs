@@ -13,7 +13,7 @@ use crate::log::{Log, LogError};
 
 /// So many logs with something to sync are made durable together, by syncing the volume. That also writes what others have
 /// there, so a few logs are rather synced one by one.
-const MANY_LOGS: usize = 64;
+pub const MANY_LOGS: usize = 64;
 
 /// The end of one directory. Its logs may be closed by several threads at once ([`DirShutdown::close_logs`]), all of which
 /// must be done before [`DirShutdown::finish`].
@@ -92,7 +92,9 @@ impl DirShutdown {
     /// Closes the logs that have something to sync, if they are many: thousands of syncs would take minutes.
     fn close_together(&self) -> Result<(), DirOffline> {
         self.dir.check_online()?;
-        let Some(volume) = self.dir.volume() else { return Ok(()) };
+        if self.dir.volume().is_none() {
+            return Ok(());
+        }
         let mut logs = {
             let mut work = self.work();
             if work.open.iter().filter(|placed| placed.log.close_syncs()).count() < MANY_LOGS {
@@ -103,11 +105,7 @@ impl DirShutdown {
             work.open = alone;
             together
         };
-        let sync = || {
-            let failed =
-                |e| self.fail(&format_args!("cannot sync the volume of {}: {e}", self.dir.path().display()));
-            volume.sync().map_err(failed)
-        };
+        let sync = || self.dir.sync_volume().inspect_err(|_| self.work().failed = true);
         self.each(&mut logs, Log::close_writing)?;
         sync()?;
         self.each(&mut logs, Log::close_renaming)?;

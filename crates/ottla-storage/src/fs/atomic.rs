@@ -3,8 +3,9 @@
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::{Fs, OpenMode};
+use super::{Fs, FsFile, OpenMode};
 
 /// Whether there is anything at `path`.
 ///
@@ -35,6 +36,17 @@ pub fn read_file(fs: &dyn Fs, path: &Path, max_bytes: u64) -> io::Result<Vec<u8>
     Ok(bytes)
 }
 
+/// Writes a file from its beginning, not durably; a longer one that is there, left behind by a crash, loses its end.
+///
+/// # Errors
+/// The first step that fails.
+pub fn write_whole(fs: &dyn Fs, path: &Path, bytes: &[u8]) -> io::Result<Arc<dyn FsFile>> {
+    let file = fs.open(path, OpenMode::CreateOrOpen)?;
+    file.set_len(0)?;
+    file.write_at(bytes, 0)?;
+    Ok(file)
+}
+
 /// Replaces the contents of `path`, creating it if needed, atomically and durably: written to `<path>.tmp`, synced, renamed
 /// over `path`, and the directory synced.
 ///
@@ -43,10 +55,7 @@ pub fn read_file(fs: &dyn Fs, path: &Path, max_bytes: u64) -> io::Result<Vec<u8>
 /// which of the two a crash would leave.
 pub fn replace_file(fs: &dyn Fs, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = temporary_path(path);
-    let file = fs.open(&temporary, OpenMode::CreateOrOpen)?;
-    // One left behind by a crash may be longer.
-    file.set_len(0)?;
-    file.write_at(bytes, 0)?;
+    let file = write_whole(fs, &temporary, bytes)?;
     file.sync_data()?;
     drop(file);
     fs.rename(&temporary, path)?;

@@ -14,7 +14,7 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use atomic::{exists, read_file, remove_file_if_exists, replace_file, temporary_path};
+pub use atomic::{exists, read_file, remove_file_if_exists, replace_file, temporary_path, write_whole};
 pub use mem::{Effect, Fault, MemFs, Operation};
 pub use overlay::OverlayFs;
 pub use real::RealFs;

@@ -1,9 +1,7 @@
 //! Idle logs and the clean end.
 
-use super::epoch_cache;
 use super::segment::Segment;
 use super::{Log, LogError};
-use crate::fs::{OpenMode, temporary_path};
 
 impl Log {
     /// Drops file handles and caches that were not used for `idle_ms`, as far as nothing is left to sync in them. To be called
@@ -45,7 +43,7 @@ impl Log {
             || self.parent_unsynced
             || self.metadata_unsynced
             || !self.unsynced_files.is_empty()
-            || self.epochs.changes() != self.epochs_synced
+            || self.epochs_unsynced()
             || self.durable < self.log_end
             || self.swap.is_some()
             || self.segments.iter().any(Segment::is_unsynced)
@@ -61,13 +59,7 @@ impl Log {
         self.write(|log| {
             log.complete_files()?;
             log.write_metadata_again()?;
-            if log.epochs.changes() != log.epochs_synced {
-                let path = temporary_path(&log.dir.join(epoch_cache::FILE_NAME));
-                let fs = log.fs.as_ref();
-                let file = fs.open(&path, OpenMode::CreateOrOpen).map_err(LogError::io("create", &path))?;
-                file.set_len(0).map_err(LogError::io("truncate", &path))?;
-                file.write_at(log.epochs.format().as_bytes(), 0).map_err(LogError::io("write", &path))?;
-            }
+            log.stage_epochs()?;
             // Thousands of logs are closed at the same time: none keeps its files open until all are durable.
             log.unsynced_files.clear();
             let fs = log.fs.clone();
@@ -80,15 +72,7 @@ impl Log {
     /// # Errors
     /// As [`Log::close`].
     pub fn close_renaming(&mut self) -> Result<(), LogError> {
-        self.write(|log| {
-            if log.epochs.changes() != log.epochs_synced {
-                let path = log.dir.join(epoch_cache::FILE_NAME);
-                let renamed = log.fs.rename(&temporary_path(&path), &path);
-                renamed.map_err(LogError::io("replace", &path))?;
-                log.epochs_synced = log.epochs.changes();
-            }
-            Ok(())
-        })
+        self.write(Self::publish_epochs)
     }
 
     /// See [`Log::close_writing`]: everything that was written is durable.
@@ -131,17 +115,6 @@ impl Log {
             segment.drop_handles(fs.as_ref())?;
         }
         self.poisoned = Some("it was closed".to_owned());
-        Ok(())
-    }
-
-    /// Writes `leader-epoch-checkpoint` if it changed, durably. Flushes do so as well.
-    pub(super) fn sync_epochs(&mut self) -> Result<(), LogError> {
-        if self.epochs.changes() != self.epochs_synced {
-            let path = self.dir.join(epoch_cache::FILE_NAME);
-            let text = self.epochs.format();
-            self.epoch_file.replace(self.fs.as_ref(), &path, &text, self.epochs.changes())?;
-            self.epochs_synced = self.epochs.changes();
-        }
         Ok(())
     }
 }

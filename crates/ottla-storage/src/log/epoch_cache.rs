@@ -1,7 +1,7 @@
 //! Which leader epoch wrote which offsets (`LeaderEpochFileCache`) and its file, `leader-epoch-checkpoint`.
 //!
-//! The cache is memory only. It counts changes, so that the log can write the file with the next flush, before the
-//! recovery point passes the offsets concerned; what a crash loses is read back from the batch headers above it.
+//! The cache is memory only; `epoch_file.rs` writes the file before the recovery point passes the offsets concerned. What a crash
+//! loses is read back from the batch headers above it.
 
 use std::fmt::Write as _;
 
@@ -33,7 +33,21 @@ pub struct EpochEnd {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct EpochCache {
     entries: Vec<EpochEntry>,
-    changes: u64,
+}
+
+/// The text of a checkpoint.
+pub(super) fn format(entries: &[EpochEntry]) -> String {
+    let mut text = format!("0\n{}\n", entries.len());
+    for entry in entries {
+        let _ = writeln!(text, "{} {}", entry.epoch, entry.start);
+    }
+    text
+}
+
+/// The epoch of the record at `offset`.
+pub(super) fn epoch_at(entries: &[EpochEntry], offset: Offset) -> Option<LeaderEpoch> {
+    let after = entries.partition_point(|entry| entry.start <= offset);
+    entries.get(after.checked_sub(1)?).map(|entry| entry.epoch)
 }
 
 impl EpochCache {
@@ -67,21 +81,7 @@ impl EpochCache {
         // Kafka keeps entries sorted by epoch; entries whose offsets do not grow are of no use to anybody.
         entries.sort_by_key(|entry| entry.epoch);
         entries.dedup_by(|later, earlier| later.start <= earlier.start);
-        Ok(Self { entries, changes: 0 })
-    }
-
-    /// The checkpoint's text.
-    pub(crate) fn format(&self) -> String {
-        let mut text = format!("0\n{}\n", self.entries.len());
-        for entry in &self.entries {
-            let _ = writeln!(text, "{} {}", entry.epoch, entry.start);
-        }
-        text
-    }
-
-    /// Grows with each change: the file is current when it was written at this count.
-    pub(crate) fn changes(&self) -> u64 {
-        self.changes
+        Ok(Self { entries })
     }
 
     pub(crate) fn entries(&self) -> &[EpochEntry] {
@@ -104,7 +104,6 @@ impl EpochCache {
             self.entries.pop();
         }
         self.entries.push(EpochEntry { epoch, start });
-        self.changes += 1;
     }
 
     /// Notes that recovery found a batch of `epoch` from `base` to `last`. Kafka only takes epochs above the latest known one;
@@ -122,7 +121,6 @@ impl EpochCache {
         if (before == Some(epoch) && inside.is_empty()) || (before != Some(epoch) && inside == begun_here) {
             return;
         }
-        self.changes += 1;
         let fits = before.is_none_or(|before| before <= epoch)
             && self.entries.get(after).is_none_or(|after| after.epoch >= epoch);
         if fits {
@@ -148,36 +146,26 @@ impl EpochCache {
 
     /// Forgets epochs that start at or after `end`.
     pub(crate) fn truncate_from_end(&mut self, end: Offset) {
-        let before = self.entries.len();
-        while self.entries.last().is_some_and(|last| last.start >= end) {
-            self.entries.pop();
-        }
-        self.changes += u64::from(before != self.entries.len());
+        while self.entries.pop_if(|last| last.start >= end).is_some() {}
     }
 
     /// Forgets epochs that ended before `start`; the one that holds `start` now begins there.
     pub(crate) fn truncate_from_start(&mut self, start: Offset) {
         let covered = self.entries.partition_point(|entry| entry.start <= start);
         let Some(keep) = covered.checked_sub(1) else { return };
-        if keep == 0 && self.entries.first().is_some_and(|first| first.start == start) {
-            return;
-        }
         self.entries.drain(..keep);
         if let Some(first) = self.entries.first_mut() {
             first.start = start;
         }
-        self.changes += 1;
     }
 
     pub(crate) fn clear(&mut self) {
-        self.changes += u64::from(!self.entries.is_empty());
         self.entries.clear();
     }
 
     /// The epoch of the record at `offset`.
     pub(crate) fn epoch_for(&self, offset: Offset) -> Option<LeaderEpoch> {
-        let after = self.entries.partition_point(|entry| entry.start <= offset);
-        self.entries.get(after.checked_sub(1)?).map(|entry| entry.epoch)
+        epoch_at(&self.entries, offset)
     }
 
     /// Where `epoch` ends; `None` when it is above all known epochs or negative (`endOffsetFor`).
@@ -216,7 +204,7 @@ mod tests {
         let text = "0\n2\n0 0\n3 17\n";
         let cache = EpochCache::parse(text).unwrap();
         assert_eq!(pairs(&cache), [(0, 0), (3, 17)]);
-        assert_eq!(cache.format(), text);
+        assert_eq!(format(cache.entries()), text);
         assert!(EpochCache::parse("").unwrap().entries().is_empty());
         assert!(EpochCache::parse("0").unwrap().entries().is_empty());
     }
@@ -248,9 +236,6 @@ mod tests {
         assert_eq!(pairs(&entries), [(2, 12)]);
         entries.truncate_from_start(Offset(11));
         assert_eq!(pairs(&entries), [(2, 12)]);
-        let before = entries.changes();
-        entries.truncate_from_start(Offset(12));
-        assert_eq!(entries.changes(), before);
     }
 
     #[test]

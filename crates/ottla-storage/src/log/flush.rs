@@ -1,14 +1,16 @@
 //! Durability in two phases: what to sync is decided under the log's lock, the sync itself is not.
 
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use ottla_types::Offset;
 
+use super::epoch_file::EpochTicket;
 use super::journal::Covered;
+use super::partition_metadata;
 use super::{Log, LogError};
-use super::{epoch_cache, partition_metadata};
-use crate::fs::{Fs, FsFile, OpenMode, replace_file};
+use crate::fs::{Fs, FsFile, OpenMode};
 
 /// What must be synced so that everything below [`FlushTicket::up_to`] is durable. Cut under the log's lock, carried out
 /// without it, handed back with [`Log::complete_flush`]. Several may be under way.
@@ -17,46 +19,38 @@ use crate::fs::{Fs, FsFile, OpenMode, replace_file};
 pub struct FlushTicket {
     up_to: Offset,
     files: Vec<Arc<dyn FsFile>>,
-    /// New contents of `leader-epoch-checkpoint`, replaced atomically.
-    replace: Option<(Arc<EpochFile>, PathBuf, String)>,
+    epochs: Option<EpochTicket>,
     dir: Option<PathBuf>,
     parent: Option<PathBuf>,
     path: PathBuf,
     done: Done,
 }
 
-/// Who writes `leader-epoch-checkpoint`: a ticket may be carried out late, when the log has written a newer one itself.
-#[derive(Debug, Default)]
-pub(super) struct EpochFile(Mutex<u64>);
+/// What is durable of a log once its volume was synced: all that was written before, but `leader-epoch-checkpoint` is not asked for.
+/// It keeps no file open.
+#[derive(Debug)]
+#[must_use = "sync the volume, then complete it"]
+pub struct VolumeTicket {
+    done: Done,
+}
 
-impl EpochFile {
-    /// Replaces the file, durably, by what it was after `changes` changes; `false` when it is newer already.
-    pub(super) fn replace(
-        &self,
-        fs: &dyn Fs,
-        path: &Path,
-        text: &str,
-        changes: u64,
-    ) -> Result<bool, LogError> {
-        let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if *written >= changes {
-            return Ok(false);
-        }
-        replace_file(fs, path, text.as_bytes()).map_err(LogError::io("replace", path))?;
-        *written = changes;
-        Ok(true)
+impl VolumeTicket {
+    /// The volume was synced since the ticket was cut.
+    pub fn synced(self) -> FlushOutcome {
+        FlushOutcome { result: Ok((self.done, None)) }
     }
 }
 
 /// What a completed ticket has covered.
 #[derive(Clone, Debug)]
 struct Done {
+    /// Of the log that the ticket is of: another may have its place meanwhile.
+    of: Arc<AtomicU64>,
     up_to: Offset,
     cuts: u64,
     /// Base offset and change count of each synced segment, and whether its indexes were synced as well.
     segments: Vec<(Offset, u64, bool)>,
     covered: Covered,
-    epoch_changes: u64,
     dir_changes: u64,
     parent: bool,
     metadata: bool,
@@ -67,7 +61,7 @@ struct Done {
 #[derive(Debug)]
 #[must_use = "hand it to Log::complete_flush"]
 pub struct FlushOutcome {
-    result: Result<Done, LogError>,
+    result: Result<(Done, Option<EpochTicket>), LogError>,
 }
 
 impl FlushTicket {
@@ -86,13 +80,13 @@ impl FlushTicket {
         FlushOutcome { result: self.try_sync(fs) }
     }
 
-    fn try_sync(self, fs: &dyn Fs) -> Result<Done, LogError> {
+    fn try_sync(self, fs: &dyn Fs) -> Result<(Done, Option<EpochTicket>), LogError> {
         for file in &self.files {
             file.sync_data().map_err(LogError::io("sync", &self.path))?;
         }
         let mut dir = self.dir;
-        if let Some((file, path, text)) = &self.replace
-            && file.replace(fs, path, text, self.done.epoch_changes)?
+        if let Some(epochs) = &self.epochs
+            && epochs.sync(fs)?
         {
             // That has synced the directory as well.
             dir = None;
@@ -100,7 +94,7 @@ impl FlushTicket {
         for dir in dir.iter().chain(&self.parent) {
             fs.sync_dir(dir).map_err(LogError::io("sync", dir))?;
         }
-        Ok(self.done)
+        Ok((self.done, self.epochs))
     }
 }
 
@@ -110,13 +104,67 @@ impl Log {
     /// # Errors
     /// Opening files that were closed; the log is poisoned then.
     pub fn begin_flush(&mut self, now_ms: i64) -> Result<Option<FlushTicket>, LogError> {
-        self.write(|log| log.cut_ticket(now_ms))
+        self.write(|log| {
+            let epochs = log.cut_epochs();
+            log.cut_ticket(epochs, now_ms)
+        })
     }
 
-    fn cut_ticket(&mut self, now_ms: i64) -> Result<Option<FlushTicket>, LogError> {
+    /// [`Log::begin_flush`] without `leader-epoch-checkpoint`, whose replacement costs two syncs more: all that records need to be
+    /// durable. The recovery point stays where the file lacks something ([`Log::begin_epochs`]).
+    ///
+    /// # Errors
+    /// As [`Log::begin_flush`].
+    pub fn begin_commit(&mut self, now_ms: i64) -> Result<Option<FlushTicket>, LogError> {
+        self.write(|log| log.cut_ticket(None, now_ms))
+    }
+
+    /// As [`Log::begin_commit`], for many logs that are made durable together: sync the volume, then hand the outcome to
+    /// [`Log::complete_flush`]. That the log was replaced or moved meanwhile does no harm. `None` when all is durable.
+    ///
+    /// # Errors
+    /// Writing `partition.metadata` again; the log is poisoned then.
+    pub fn begin_volume_flush(&mut self, now_ms: i64) -> Result<Option<VolumeTicket>, LogError> {
+        self.write(|log| {
+            log.write_metadata_again()?;
+            Ok(log.volume_ticket(now_ms))
+        })
+    }
+
+    fn volume_ticket(&self, now_ms: i64) -> Option<VolumeTicket> {
+        let unsynced = self.segments.iter().filter(|segment| segment.is_unsynced());
+        let segments: Vec<_> = unsynced.map(|segment| (segment.base, segment.changes, false)).collect();
+        let is_needed = !segments.is_empty()
+            || self.metadata_unsynced
+            || self.parent_unsynced
+            || self.dir_changes != self.dir_synced;
+        let done = self.done(segments, self.parent_unsynced, now_ms);
+        is_needed.then_some(VolumeTicket { done })
+    }
+
+    /// What a ticket covers that is cut now.
+    fn done(&self, segments: Vec<(Offset, u64, bool)>, parent: bool, now_ms: i64) -> Done {
+        let active = self.active();
+        Done {
+            of: Arc::clone(&self.voided),
+            up_to: self.log_end,
+            cuts: self.cuts,
+            segments,
+            covered: Covered { base: active.base, size: active.size },
+            dir_changes: self.dir_changes,
+            parent,
+            metadata: self.metadata_unsynced,
+            begun_ms: now_ms,
+        }
+    }
+
+    fn cut_ticket(
+        &mut self,
+        epochs: Option<EpochTicket>,
+        now_ms: i64,
+    ) -> Result<Option<FlushTicket>, LogError> {
         let fs = self.fs.clone();
         let active = self.active().base;
-        let covered = Covered { base: active, size: self.active().size };
         let mut files = Vec::new();
         let mut segments = Vec::new();
         for segment in &self.segments {
@@ -134,32 +182,19 @@ impl Log {
         }
         files.append(&mut self.unsynced_files);
         files.extend(self.write_metadata_again()?);
-        let replace = (self.epochs.changes() != self.epochs_synced).then(|| {
-            (Arc::clone(&self.epoch_file), self.dir.join(epoch_cache::FILE_NAME), self.epochs.format())
-        });
         let dir = (self.dir_changes != self.dir_synced).then(|| self.dir.to_path_buf());
         let parent = self.dir.parent().filter(|_| self.parent_unsynced).map(PathBuf::from);
-        if files.is_empty() && replace.is_none() && dir.is_none() && parent.is_none() {
+        if files.is_empty() && epochs.is_none() && dir.is_none() && parent.is_none() {
             self.durable = self.log_end;
-            self.cover(covered);
+            self.cover(Covered { base: active, size: self.active().size });
             self.last_flush_ms = now_ms;
             return Ok(None);
         }
-        let done = Done {
-            up_to: self.log_end,
-            cuts: self.cuts,
-            segments,
-            covered,
-            epoch_changes: self.epochs.changes(),
-            dir_changes: self.dir_changes,
-            parent: parent.is_some(),
-            metadata: self.metadata_unsynced,
-            begun_ms: now_ms,
-        };
+        let done = self.done(segments, parent.is_some(), now_ms);
         Ok(Some(FlushTicket {
             up_to: self.log_end,
             files,
-            replace,
+            epochs,
             dir,
             parent,
             path: self.dir.to_path_buf(),
@@ -189,15 +224,19 @@ impl Log {
     /// # Errors
     /// The sync's.
     pub fn complete_flush(&mut self, outcome: FlushOutcome) -> Result<Offset, LogError> {
-        let done = self.poison_on_error(outcome.result)?;
+        let (done, epochs) = self.poison_on_error(outcome.result)?;
         self.check_writable()?;
-        self.note_flushed(&done);
+        if let Some(epochs) = epochs {
+            self.complete_epochs(epochs);
+        }
+        if Arc::ptr_eq(&done.of, &self.voided) {
+            self.note_flushed(&done);
+        }
         Ok(self.durable)
     }
 
     fn note_flushed(&mut self, done: &Done) {
         self.dir_synced = self.dir_synced.max(done.dir_changes);
-        self.epochs_synced = self.epochs_synced.max(done.epoch_changes);
         self.parent_unsynced &= !done.parent;
         // Only now: another flush may have ended in between, and must not have thought that this one had.
         self.metadata_unsynced &= !done.metadata;

@@ -75,7 +75,7 @@ impl Log {
     }
 
     /// Whether what was appended is little enough for the journal, and nothing else than records of the active segment: new
-    /// files, epochs and rolled segments are made durable in place.
+    /// files, first records and rolled segments are made durable in place.
     pub fn may_journal(&self) -> bool {
         let active = self.active();
         let uncovered = active.size.saturating_sub(self.covered.size);
@@ -86,11 +86,11 @@ impl Log {
             && self.config.flush_messages == i64::MAX
             && active.size.saturating_add(self.journal_margin()) <= self.config.segment_bytes
             && self.durable >= active.base
+            && self.durable > self.log_start
             && self.unsynced_files.is_empty()
             && !self.metadata_unsynced
             && !self.parent_unsynced
             && self.dir_changes == self.dir_synced
-            && self.epochs.changes() == self.epochs_synced
     }
 
     fn journal_margin(&self) -> u32 {

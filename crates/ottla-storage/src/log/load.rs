@@ -11,6 +11,7 @@ use std::sync::Arc;
 use ottla_types::{Offset, Uuid};
 
 use super::epoch_cache::{self, EpochCache};
+use super::epoch_file::EpochFile;
 use super::files;
 use super::journal::Covered;
 use super::partition_metadata;
@@ -188,8 +189,7 @@ impl Log {
             covered: Covered { base: Offset(-1), size: 0 },
             last_flush_ms: open.now_ms,
             epochs: EpochCache::default(),
-            epochs_synced: 0,
-            epoch_file: Arc::default(),
+            epoch_file: EpochFile::default(),
             producers: ProducerState::default(),
             unsynced_files: Vec::new(),
             metadata_unsynced: is_fresh && listing.has_metadata,
@@ -225,6 +225,7 @@ impl Log {
                 .map_err(LogError::io("read", &path))?;
             let text = String::from_utf8(bytes).map_err(|_| LogError::corrupt(&path, "it is not text"))?;
             self.epochs = EpochCache::parse(&text).map_err(|what| LogError::corrupt(&path, what))?;
+            self.epoch_file = EpochFile::with(self.epochs.entries());
         }
         Ok(())
     }

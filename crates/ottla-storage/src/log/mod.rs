@@ -9,6 +9,7 @@ pub mod cleaner;
 mod close;
 mod config;
 mod epoch_cache;
+mod epoch_file;
 mod error;
 pub(crate) mod files;
 mod flush;
@@ -42,8 +43,9 @@ use ottla_types::{LeaderEpoch, Offset, Uuid};
 pub use append::{AppendInfo, LeaderAppend};
 pub use config::{CleanupPolicy, LogConfig};
 pub use epoch_cache::{EpochEnd, EpochEntry};
+pub use epoch_file::EpochTicket;
 pub use error::{AppendError, LogError, ReadError};
-pub use flush::{FlushOutcome, FlushTicket};
+pub use flush::{FlushOutcome, FlushTicket, VolumeTicket};
 pub use future::{Chunk, Taken};
 pub(crate) use journal::VOID;
 pub use journal::{JournalTicket, MAX_JOURNALED_BYTES, Replayed};
@@ -87,9 +89,7 @@ pub struct Log {
     covered: journal::Covered,
     last_flush_ms: i64,
     epochs: EpochCache,
-    /// The epoch cache's change count that `leader-epoch-checkpoint` has.
-    epochs_synced: u64,
-    epoch_file: Arc<flush::EpochFile>,
+    epoch_file: epoch_file::EpochFile,
     producers: ProducerState,
     /// Producer snapshots and other small files that the next flush syncs.
     unsynced_files: Vec<Arc<dyn FsFile>>,
@@ -186,8 +186,14 @@ impl Log {
     /// What belongs in `recovery-point-offset-checkpoint`: after a crash, segments wholly below it are not read.
     ///
     /// It is not at the end of what is durable of a segment whose indexes are not: the next segment may begin there, or a crash
-    /// may end the log there, and then nothing would tell that they must be rebuilt.
+    /// may end the log there, and then nothing would tell that they must be rebuilt. Nor is it above what `leader-epoch-checkpoint`
+    /// has the epochs of.
     pub fn recovery_point(&self) -> Offset {
+        let point = self.recovery_point_of_records();
+        self.epochs_lack_from().map_or(point, |from| point.min(from))
+    }
+
+    fn recovery_point_of_records(&self) -> Offset {
         let Some(at) = self.segments.iter().position(|segment| segment.indexes_unsynced && segment.size > 0)
         else {
             return self.durable;

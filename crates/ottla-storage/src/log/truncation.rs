@@ -42,7 +42,7 @@ impl Log {
             let end = log.active().next_offset(fs.as_ref())?;
             log.cut(end);
             log.epochs.truncate_from_end(end);
-            log.sync_epochs()?;
+            log.sync_cut_epochs()?;
             log.log_start = log.log_start.min(end);
             let (start, end) = (log.log_start, log.log_end);
             log.rebuild_producers(start, end, false, now_ms, &mut Vec::new())?;
@@ -69,7 +69,7 @@ impl Log {
             log.sync_dir()?;
             log.push_segment(offset, now_ms)?;
             log.epochs.clear();
-            log.sync_epochs()?;
+            log.sync_cut_epochs()?;
             log.reset_producers(offset)?;
             log.cut(offset);
             log.log_start = log_start.unwrap_or(offset);

@@ -6,6 +6,7 @@ mod journal;
 mod kafka;
 mod life;
 mod load;
+mod many;
 mod removal;
 mod retention;
 mod shutdown;

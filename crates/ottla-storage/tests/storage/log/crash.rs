@@ -71,6 +71,14 @@ fn flush_noted(log: &mut Log, known: &mut Known) -> Result<(), LogError> {
     Ok(())
 }
 
+/// As a flusher does: the epochs are not written.
+fn commit_noted(fs: &MemFs, log: &mut Log, known: &mut Known) -> Result<(), LogError> {
+    if let Some(ticket) = log.begin_commit(NOW)? {
+        known.durable = log.complete_flush(ticket.sync(fs))?.0;
+    }
+    Ok(())
+}
+
 /// A life of a log: rolls, flushes, transactions, epochs, truncation, retention, a clean stop.
 fn life(fs: &MemFs, known: &mut Known) -> Result<(), LogError> {
     let unavailable = |source| LogError::Io { action: "create", path: "/logs".into(), source };
@@ -84,7 +92,11 @@ fn life(fs: &MemFs, known: &mut Known) -> Result<(), LogError> {
         append_noted(&mut log, known, plain(2), n / 5)?;
         if n % 4 == 3 {
             append_noted(&mut log, known, marker(5, 0, n == 7, 1, NOW), n / 5)?;
-            flush_noted(&mut log, known)?;
+            if n == 3 {
+                flush_noted(&mut log, known)?;
+            } else {
+                commit_noted(fs, &mut log, known)?;
+            }
             known.checkpoint(&log);
         }
     }
@@ -98,8 +110,13 @@ fn life(fs: &MemFs, known: &mut Known) -> Result<(), LogError> {
     for n in 0..6 {
         append_noted(&mut log, known, plain(4), 4 + n / 3)?;
         if n % 2 == 0 {
-            flush_noted(&mut log, known)?;
+            commit_noted(fs, &mut log, known)?;
+            known.checkpoint(&log);
         }
+    }
+    if let Some(ticket) = log.begin_epochs() {
+        ticket.sync(fs)?;
+        log.complete_epochs(ticket);
     }
     known.checkpoint(&log);
     append_noted(&mut log, known, plain(4), 6)?;

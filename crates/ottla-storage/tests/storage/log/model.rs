@@ -179,7 +179,7 @@ impl Run {
                 self.checkpoint();
             }
             Op::OverlappedFlush => {
-                let ticket = self.log.begin_flush(now).unwrap();
+                let ticket = self.log.begin_commit(now).unwrap();
                 let before = self.model.end;
                 self.append(plain(2), None);
                 if let Some(ticket) = ticket {
