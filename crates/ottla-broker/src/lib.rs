@@ -46,6 +46,8 @@ mod request;
 mod settings;
 mod settling;
 mod telemetry;
+#[cfg(test)]
+mod test_support;
 mod transactions;
 mod waiter;
 

@@ -99,81 +99,40 @@ fn replay_batch<C: Core>(
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
     use std::sync::Arc;
 
     use ottla_coordinator::transaction::{TransactionConfig, TransactionShard};
     use ottla_record::BatchBuilder;
-    use ottla_replica::{Durability, Replica};
-    use ottla_storage::dir::{Format, LogDirs, LogDirsConfig, LogKey, NewLog};
-    use ottla_storage::fs::{Fs, MemFs};
-    use ottla_storage::log::{AppendOrigin, LeaderAppend, LogConfig, VerificationGuard};
-    use ottla_types::{LeaderEpoch, NodeId, TopicPartition, Uuid};
+    use ottla_replica::Durability;
+    use ottla_storage::fs::MemFs;
+    use ottla_storage::log::{AppendOrigin, LogConfig};
+    use ottla_types::{LeaderEpoch, TopicPartition};
 
     use super::*;
     use crate::flusher::Flusher;
-    use crate::partition::Place;
     use crate::settings::TopicSettings;
-
-    const NOW: i64 = 1_700_000_000_000;
+    use crate::test_support::{self, NOW, append_from};
 
     /// A partition of `__transaction_state` with so many batches, each of which forgets a transactional id.
     fn partition(batches: usize) -> Arc<Partition> {
-        let fs: Arc<dyn Fs> = Arc::new(MemFs::new());
-        let dirs = [PathBuf::from("/data")];
-        let mut next = 100;
-        let mut new_id = || {
-            next += 1;
-            Uuid::from_parts(next, 7)
-        };
-        let format = Format {
-            dirs: &dirs,
-            cluster_id: "5L6g3nShT-eMCtK--X86sw",
-            node_id: NodeId(1),
-            directory_ids: &[],
-            ignore_formatted: false,
-        };
-        format.plan(fs.as_ref(), &mut new_id).and_then(|plan| plan.finish(fs.as_ref())).expect("formatted");
-        let config = LogDirsConfig {
-            dirs: dirs.to_vec(),
-            metadata_dir: dirs[0].clone(),
-            node_id: NodeId(1),
-            cluster_id: None,
-        };
-        let dirs = LogDirs::open(Arc::clone(&fs), &config, &mut new_id).expect("opened");
-        let id = TopicPartition::new("__transaction_state", 0);
+        let fs = MemFs::new();
+        test_support::format(&fs);
+        let dirs = test_support::log_dirs(&fs);
         let settings = TopicSettings {
             log: LogConfig::default(),
             durability: Durability::PageCache,
             min_insync_replicas: 1,
         };
-        let mut placed = dirs
-            .create(&NewLog {
-                key: LogKey::current(id.clone()),
-                topic_id: Uuid::from_parts(1, 1),
-                is_new: true,
-                dir_id: None,
-                config: settings.log.clone(),
-                unique: 1,
-                now_ms: NOW,
-            })
-            .expect("created");
+        let id = TopicPartition::new("__transaction_state", 0);
+        let mut placed = test_support::create(&dirs, id, settings.log.clone());
         for _ in 0..batches {
             let mut batch = BatchBuilder::new();
             batch.append(NOW, Some(&[0, 0, 0, 1, b'x']), None, &[]).expect("a record");
-            let append = LeaderAppend {
-                origin: AppendOrigin::Coordinator,
-                leader_epoch: LeaderEpoch(0),
-                guard: VerificationGuard::default(),
-                transaction_version: 0,
-                now_ms: NOW,
-            };
+            let append = append_from(AppendOrigin::Coordinator);
             placed.log.append_as_leader(&mut batch.build().expect("a batch"), append).expect("appended");
         }
         let flusher = Flusher::new("flusher".to_owned(), Arc::clone(&placed.dir), 0);
-        let place = Place { dir: placed.dir, flusher };
-        let replica = Replica::new(placed.log, settings.durability);
-        Partition::new(id, Uuid::from_parts(1, 1), place, Arc::new(settings), replica)
+        test_support::partition(placed, &flusher, settings)
     }
 
     #[test]

@@ -6,20 +6,16 @@ use std::time::{Duration, Instant};
 
 use ottla_record::BatchBuilder;
 use ottla_replica::{Durability, Replica};
-use ottla_storage::dir::{
-    Admission, Format, JOURNAL_FILES, LogDirs, LogDirsConfig, LogKey, NewLog, PlacedLog,
-};
+use ottla_storage::dir::{Admission, JOURNAL_FILES, LogDirs};
 use ottla_storage::fs::{MemFs, exists};
-use ottla_storage::log::{AppendOrigin, LeaderAppend, LogConfig, VerificationGuard};
-use ottla_types::{LeaderEpoch, NodeId, Offset, TopicPartition, Uuid};
+use ottla_storage::log::{AppendOrigin, LogConfig};
+use ottla_types::{LeaderEpoch, Offset, TopicPartition};
 
 use super::*;
-use crate::partition::Place;
 use crate::settings::TopicSettings;
+use crate::test_support::{DIR, NOW, append_from, create, format, log_dirs, partition};
 use crate::waiter::{Countdown, Need};
 
-const NOW: i64 = 1_700_000_000_000;
-const DIR: &str = "/data";
 const PARTITIONS: i32 = 6;
 /// Both halves: a few dozen entries.
 const JOURNAL_BYTES: u64 = 256 * 1024;
@@ -27,39 +23,6 @@ const JOURNAL_BYTES: u64 = 256 * 1024;
 fn settings() -> TopicSettings {
     let log = LogConfig { segment_bytes: 60_000, ..LogConfig::default() };
     TopicSettings { log, durability: Durability::Sync, min_insync_replicas: 1 }
-}
-
-fn log_dirs(fs: &MemFs) -> LogDirs {
-    let config = LogDirsConfig {
-        dirs: vec![PathBuf::from(DIR)],
-        metadata_dir: PathBuf::from(DIR),
-        node_id: NodeId(1),
-        cluster_id: None,
-    };
-    LogDirs::open(Arc::new(fs.clone()), &config, &mut || Uuid::from_parts(100, 7)).expect("opened")
-}
-
-fn format(fs: &MemFs) {
-    let format = Format {
-        dirs: &[PathBuf::from(DIR)],
-        cluster_id: "5L6g3nShT-eMCtK--X86sw",
-        node_id: NodeId(1),
-        directory_ids: &[],
-        ignore_formatted: false,
-    };
-    let plan = format.plan(fs, &mut || Uuid::from_parts(100, 7));
-    plan.and_then(|plan| plan.finish(fs)).expect("formatted");
-}
-
-/// A partition that leads, with the flusher of its directory.
-fn partition(placed: PlacedLog, flusher: &Arc<Flusher>) -> Arc<Partition> {
-    let PlacedLog { key, dir, log } = placed;
-    let place = Place { dir, flusher: Arc::clone(flusher) };
-    let replica = Replica::new(log, Durability::Sync);
-    let partition =
-        Partition::new(key.partition, Uuid::from_parts(1, 1), place, Arc::new(settings()), replica);
-    partition.update(|replica| ((), replica.lead(LeaderEpoch(0))));
-    partition
 }
 
 /// Starts a node's partitions, new ones or those that are there.
@@ -77,22 +40,16 @@ fn start(fs: &MemFs, dirs: &LogDirs) -> (Arc<Flusher>, Vec<Arc<Partition>>) {
     }
     if found.is_empty() {
         found = (0..PARTITIONS)
-            .map(|index| {
-                let new = NewLog {
-                    key: LogKey::current(TopicPartition::new("small", index)),
-                    topic_id: Uuid::from_parts(1, 1),
-                    is_new: true,
-                    dir_id: None,
-                    config: settings().log,
-                    unique: 1,
-                    now_ms: NOW,
-                };
-                dirs.create(&new).expect("created")
-            })
+            .map(|index| create(dirs, TopicPartition::new("small", index), settings().log))
             .collect();
     }
     fs.set_now_ms(NOW);
-    let partitions = found.into_iter().map(|placed| partition(placed, &flusher)).collect();
+    let leading = |placed| {
+        let partition = partition(placed, &flusher, settings());
+        partition.update(|replica| ((), replica.lead(LeaderEpoch(0))));
+        partition
+    };
+    let partitions = found.into_iter().map(leading).collect();
     (flusher, partitions)
 }
 
@@ -104,14 +61,7 @@ fn append_to(replica: &mut Replica<Waiter>) -> Vec<Waiter> {
     let mut batch = BatchBuilder::new();
     batch.append(NOW, None, Some(&[7; 300]), &[]).expect("a record");
     let mut batch = batch.build().expect("a batch");
-    let append = LeaderAppend {
-        origin: AppendOrigin::Client,
-        leader_epoch: LeaderEpoch(0),
-        guard: VerificationGuard::default(),
-        transaction_version: 0,
-        now_ms: NOW,
-    };
-    replica.append(&mut batch, append).expect("appended").1
+    replica.append(&mut batch, append_from(AppendOrigin::Client)).expect("appended").1
 }
 
 fn offsets(partition: &Partition) -> (Offset, Offset) {

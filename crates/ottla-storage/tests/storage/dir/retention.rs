@@ -14,9 +14,7 @@ const DIR: &str = "/a";
 const PRODUCER: (ProducerId, ProducerEpoch) = (ProducerId(21), ProducerEpoch(0));
 
 /// Takes a batch as it is.
-fn append(node: &Node, mut bytes: Vec<u8>) {
-    let mut logs = node.logs.lock().unwrap();
-    let log = &mut logs.get_mut(&key("t", 0)).unwrap().log;
+fn append(node: &Node, bytes: Vec<u8>) {
     let append = LeaderAppend {
         origin: AppendOrigin::Coordinator,
         leader_epoch: LeaderEpoch(0),
@@ -24,9 +22,7 @@ fn append(node: &Node, mut bytes: Vec<u8>) {
         transaction_version: 0,
         now_ms: NOW,
     };
-    log.append_as_leader(&mut bytes, append).unwrap();
-    let end = log.log_end_offset();
-    log.set_high_watermark(end);
+    node.append_batch("t", 0, append, bytes).unwrap();
 }
 
 /// A node with a log whose first segment has the records of a transaction, and a later one its marker.

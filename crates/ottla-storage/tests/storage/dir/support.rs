@@ -208,8 +208,6 @@ impl Node {
         leader_epoch: LeaderEpoch,
         batches: usize,
     ) -> Result<(), DirOffline> {
-        let mut logs = self.logs.lock().unwrap();
-        let placed = logs.get_mut(&key(topic, partition)).expect("the log is there");
         for _ in 0..batches {
             let mut builder = BatchBuilder::new();
             builder.append(NOW, None, Some(&[9; 100]), &[]).unwrap();
@@ -220,11 +218,24 @@ impl Node {
                 transaction_version: 0,
                 now_ms: NOW,
             };
-            let result = placed.log.append_as_leader(&mut builder.build().unwrap(), append);
-            result.map_err(|e| placed.dir.failed(&e))?;
-            let end = placed.log.log_end_offset();
-            placed.log.set_high_watermark(end);
+            self.append_batch(topic, partition, append, builder.build().unwrap())?;
         }
+        Ok(())
+    }
+
+    /// Appends a batch as it is.
+    pub(crate) fn append_batch(
+        &self,
+        topic: &str,
+        partition: i32,
+        append: LeaderAppend,
+        mut batch: Vec<u8>,
+    ) -> Result<(), DirOffline> {
+        let mut logs = self.logs.lock().unwrap();
+        let placed = logs.get_mut(&key(topic, partition)).expect("the log is there");
+        placed.log.append_as_leader(&mut batch, append).map_err(|e| placed.dir.failed(&e))?;
+        let end = placed.log.log_end_offset();
+        placed.log.set_high_watermark(end);
         Ok(())
     }
 
