@@ -39,6 +39,7 @@ share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 log.retention.hours=-1
 log.cleaner.backoff.ms=100
+log.cleaner.dedupe.buffer.size=16777216
 log.retention.check.interval.ms=300000
 group.initial.rebalance.delay.ms=0
 group.consumer.session.timeout.ms=1200000
