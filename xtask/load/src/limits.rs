@@ -61,9 +61,7 @@ const PACE: Duration = Duration::from_micros(2_500);
 pub(crate) fn run(args: &Args) -> Result<Outcome> {
     let file = args.dir.join("limits");
     let chunks = args.megabytes * 1_000_000 / CHUNK as u64;
-    // The first time the file's pages may be new to the machine; a broker's are, or are not, by chance.
-    sink(&file, chunks, false)?;
-    fs::remove_file(&file)?;
+    // In a page cache that is full, as a broker's load is measured.
     let cached = sink(&file, chunks, false)?;
     let source = source(&file)?;
     fs::remove_file(&file)?;
