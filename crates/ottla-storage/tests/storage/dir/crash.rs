@@ -183,6 +183,13 @@ fn a_crash_at_the_end_of_a_move_leaves_one_whole_replica() {
     assert!(twins > 0);
 }
 
+/// The old replica is back, as if its disk had failed before it was renamed.
+fn bring_back_old(fs: &MemFs) {
+    let old = Path::new("/a/t-0.00000000000000000000000000000077-delete");
+    fs.rename(old, Path::new("/a/t-0")).unwrap();
+    fs.sync_dir(Path::new("/a")).unwrap();
+}
+
 #[test]
 fn of_two_replicas_the_one_with_more_goes_on() {
     let (fs, node, future) = about_to_promote();
@@ -191,10 +198,7 @@ fn of_two_replicas_the_one_with_more_goes_on() {
     node.logs.lock().unwrap().insert(key("t", 0), moved);
     node.append("t", 0, 2).unwrap();
     node.flush("t", 0).unwrap();
-    // The old one is back, as if its disk had failed before it was renamed.
-    let old = Path::new("/a/t-0.00000000000000000000000000000077-delete");
-    fs.rename(old, Path::new("/a/t-0")).unwrap();
-    fs.sync_dir(Path::new("/a")).unwrap();
+    bring_back_old(&fs);
     drop(node);
     fs.crash(1);
     let node = Node::start(&fs, &DIRS).unwrap();
@@ -216,9 +220,7 @@ fn of_two_replicas_with_different_ends_the_newer_one_goes_on_where_the_metadata_
         node.logs.lock().unwrap().insert(key("t", 0), moved);
         node.append_in("t", 0, LeaderEpoch(9), 1).unwrap();
         node.flush("t", 0).unwrap();
-        let old = Path::new("/a/t-0.00000000000000000000000000000077-delete");
-        fs.rename(old, Path::new("/a/t-0")).unwrap();
-        fs.sync_dir(Path::new("/a")).unwrap();
+        bring_back_old(&fs);
         drop(node);
         fs.crash(1);
         let started = Node::start(&fs, &dirs);

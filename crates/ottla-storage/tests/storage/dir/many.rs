@@ -61,14 +61,20 @@ fn epochs_of(fs: &MemFs, partition: i32) -> Vec<u8> {
     read_file(fs, &Path::new("/a").join(format!("many-{partition}/{EPOCHS}")), 1000).unwrap_or_default()
 }
 
-#[test]
-fn a_stop_writes_nothing_of_logs_that_only_got_a_new_leader_epoch() {
+/// As [`running`], stopped with records of epoch 0 and started again, leading in epoch 1.
+fn leading_again() -> (MemFs, Node) {
     let (fs, node) = running();
     lead(&node, 0);
     append_to_each(&node, 0);
     node.stop(None);
     let node = Node::start(&fs, &["/a"]).unwrap();
     lead(&node, 1);
+    (fs, node)
+}
+
+#[test]
+fn a_stop_writes_nothing_of_logs_that_only_got_a_new_leader_epoch() {
+    let (fs, node) = leading_again();
     fs.take_trace();
     node.stop(None);
     let touched = fs.take_trace();
@@ -82,12 +88,7 @@ fn a_stop_writes_nothing_of_logs_that_only_got_a_new_leader_epoch() {
 
 #[test]
 fn an_epoch_is_in_the_file_as_soon_as_something_was_appended_in_it() {
-    let (fs, node) = running();
-    lead(&node, 0);
-    append_to_each(&node, 0);
-    node.stop(None);
-    let node = Node::start(&fs, &["/a"]).unwrap();
-    lead(&node, 1);
+    let (fs, node) = leading_again();
     lead(&node, 2);
     append_to_each(&node, 2);
     node.stop(None);
