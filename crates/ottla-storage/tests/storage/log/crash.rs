@@ -42,12 +42,7 @@ fn last_offset(batch: &[u8]) -> i64 {
 }
 
 fn config() -> LogConfig {
-    LogConfig {
-        segment_bytes: 900,
-        index_interval_bytes: 100,
-        transaction_verification: false,
-        ..LogConfig::default()
-    }
+    segments_of(900)
 }
 
 /// Appends, tolerating the power cut; what may have been written is noted before.

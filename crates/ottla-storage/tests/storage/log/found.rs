@@ -10,20 +10,11 @@ use ottla_types::{LeaderEpoch, Offset, Uuid};
 use super::support::*;
 
 fn config() -> LogConfig {
-    LogConfig {
-        segment_bytes: 600,
-        index_interval_bytes: 100,
-        transaction_verification: false,
-        ..LogConfig::default()
-    }
-}
-
-fn file(base: i64, extension: &str) -> PathBuf {
-    PathBuf::from(DIR).join(format!("{base:020}.{extension}"))
+    segments_of(600)
 }
 
 fn bytes(fs: &MemFs, base: i64, extension: &str) -> Vec<u8> {
-    read_file(fs, &file(base, extension), 1 << 20).unwrap()
+    read_file(fs, &segment_file(base, extension), 1 << 20).unwrap()
 }
 
 /// A log of several flushed segments, the time of each record its offset's.
@@ -51,10 +42,10 @@ fn the_lost_time_index_of_an_old_segment_is_rebuilt() {
             let first = log.segment_base_offsets().next().unwrap().0;
             let (end, whole) = (log.log_end_offset(), bytes(&fs, first, "timeindex"));
             drop(log);
-            fs.remove_file(&file(first, "timeindex")).unwrap();
+            fs.remove_file(&segment_file(first, "timeindex")).unwrap();
             if is_there {
                 // What was to be written in its place never came to the disk.
-                fs.open(&file(first, "timeindex"), OpenMode::CreateNew).unwrap();
+                fs.open(&segment_file(first, "timeindex"), OpenMode::CreateNew).unwrap();
                 if is_clean {
                     continue;
                 }
@@ -75,7 +66,7 @@ fn reading_a_damaged_old_segment_again_keeps_the_epochs_of_later_ones() {
     let log = segments(&fs, |at| i32::try_from(at / 4).unwrap());
     let (end, epochs) = (log.log_end_offset(), log.epoch_entries().to_vec());
     drop(log);
-    fs.remove_file(&file(0, "index")).unwrap();
+    fs.remove_file(&segment_file(0, "index")).unwrap();
     let (log, _) = open_with(&fs, config(), opening(false, end));
     assert_eq!(log.epoch_entries().to_vec(), epochs);
 }
@@ -96,7 +87,7 @@ fn what_recovery_has_cut_does_not_come_back_behind_new_records() {
         ottla_record::patch::set_base_offset(&mut next, Offset(4));
         tail[whole - 1] ^= 1;
         tail.append(&mut next);
-        let log_file = fs.open(&file(0, "log"), OpenMode::Write).unwrap();
+        let log_file = fs.open(&segment_file(0, "log"), OpenMode::Write).unwrap();
         log_file.write_at(&tail, log_file.len().unwrap()).unwrap();
         log_file.sync_data().unwrap();
         drop(log_file);
@@ -128,7 +119,10 @@ fn an_abort_that_never_came_to_the_log_is_not_told_of() {
         let offset = i64::from_be_bytes(later[at..at + 8].try_into().unwrap());
         later[at..at + 8].copy_from_slice(&(offset + 2).to_be_bytes());
     }
-    fs.open(&file(0, "txnindex"), OpenMode::Write).unwrap().write_at(&later, entry.len() as u64).unwrap();
+    fs.open(&segment_file(0, "txnindex"), OpenMode::Write)
+        .unwrap()
+        .write_at(&later, entry.len() as u64)
+        .unwrap();
     let (log, _) = open_with(&fs, config(), opening(false, end));
     assert_eq!(log.log_end_offset(), end);
     drop(log);
@@ -245,7 +239,7 @@ fn a_future_log_keeps_its_records_when_the_last_ones_were_compacted_away() {
     drop(current);
     // As after a roll at offset 7 and a compaction that left nothing of 3 to 6.
     for extension in ["log", "index", "timeindex"] {
-        fs.open(&file(7, extension), OpenMode::CreateNew).unwrap();
+        fs.open(&segment_file(7, extension), OpenMode::CreateNew).unwrap();
     }
     let compacted = LogConfig {
         cleanup_policy: ottla_storage::log::CleanupPolicy { delete: false, compact: true },
@@ -280,7 +274,7 @@ fn a_future_log_begins_where_the_current_one_does_whatever_was_compacted_away() 
         } else {
             drop(current);
             for extension in ["log", "index", "timeindex"] {
-                fs.open(&file(5, extension), OpenMode::CreateNew).unwrap();
+                fs.open(&segment_file(5, extension), OpenMode::CreateNew).unwrap();
             }
             current = open_with(&fs, compacted.clone(), opening(true, Offset(5))).0;
         }

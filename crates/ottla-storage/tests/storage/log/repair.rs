@@ -12,16 +12,7 @@ use ottla_types::Offset;
 use super::support::*;
 
 fn config() -> LogConfig {
-    LogConfig {
-        segment_bytes: 900,
-        index_interval_bytes: 100,
-        transaction_verification: false,
-        ..LogConfig::default()
-    }
-}
-
-fn file(base: i64, extension: &str) -> PathBuf {
-    Path::new(DIR).join(format!("{base:020}.{extension}"))
+    segments_of(900)
 }
 
 /// A directory for logs that a power cut does not take.
@@ -57,7 +48,7 @@ fn with_segments() -> (MemFs, Offset, Vec<i64>) {
 fn indexes(fs: &MemFs, bases: &[i64]) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
     let files = bases
         .iter()
-        .flat_map(|base| ["index", "timeindex", "txnindex"].map(|extension| file(*base, extension)));
+        .flat_map(|base| ["index", "timeindex", "txnindex"].map(|extension| segment_file(*base, extension)));
     files.map(|path| (path.clone(), read_file(fs, &path, 1 << 20).ok())).collect()
 }
 
@@ -70,7 +61,7 @@ fn a_crash_while_indexes_below_the_recovery_point_are_rebuilt_has_them_rebuilt_a
         let wanted = indexes(&fs, &sealed);
         assert!(wanted.values().flatten().filter(|index| !index.is_empty()).count() > 6);
         for base in &sealed[..2] {
-            lost.iter().for_each(|extension| fs.remove_file(&file(*base, extension)).unwrap());
+            lost.iter().for_each(|extension| fs.remove_file(&segment_file(*base, extension)).unwrap());
         }
         fs.sync_dir(DIR.as_ref()).unwrap();
         for at in 0.. {
@@ -146,12 +137,12 @@ fn large_leftovers_of_a_compaction_wait_for_their_removal() {
     const LARGE: u64 = (4 << 20) + 1;
     let (fs, end, sealed) = with_segments();
     let large = |name: &str| {
-        let path = file(sealed[1], name);
+        let path = segment_file(sealed[1], name);
         fs.open(&path, OpenMode::CreateOrOpen).unwrap().set_len(LARGE).unwrap();
         path
     };
     let leftover = large("log.cleaned");
-    fs.open(&file(sealed[1], "index.cleaned"), OpenMode::CreateNew).unwrap();
+    fs.open(&segment_file(sealed[1], "index.cleaned"), OpenMode::CreateNew).unwrap();
     let (log, _) = open_with(&fs, config(), opening(false, end));
     assert_eq!(log.log_end_offset(), end);
     let names: Vec<String> = fs.list(DIR.as_ref()).unwrap().into_iter().map(|(name, _)| name).collect();
@@ -167,14 +158,15 @@ fn a_large_segment_that_a_finished_swap_replaces_waits_for_its_removal() {
     const LARGE: u64 = (4 << 20) + 1;
     let (fs, end, sealed) = with_segments();
     for extension in ["log", "index", "timeindex", "txnindex"] {
-        let bytes = read_file(&fs, &file(sealed[0], extension), 1 << 20).unwrap();
-        let swap = fs.open(&file(sealed[0], &format!("{extension}.swap")), OpenMode::CreateNew).unwrap();
+        let bytes = read_file(&fs, &segment_file(sealed[0], extension), 1 << 20).unwrap();
+        let swap =
+            fs.open(&segment_file(sealed[0], &format!("{extension}.swap")), OpenMode::CreateNew).unwrap();
         swap.write_at(&bytes, 0).unwrap();
     }
-    let wanted = read_file(&fs, &file(sealed[0], "log"), 1 << 20).unwrap();
-    fs.open(&file(sealed[0], "log"), OpenMode::Write).unwrap().set_len(LARGE).unwrap();
+    let wanted = read_file(&fs, &segment_file(sealed[0], "log"), 1 << 20).unwrap();
+    fs.open(&segment_file(sealed[0], "log"), OpenMode::Write).unwrap().set_len(LARGE).unwrap();
     let (log, _) = open_with(&fs, config(), opening(false, end));
     assert_eq!(log.log_end_offset(), end);
-    assert_eq!(read_file(&fs, &file(sealed[0], "log"), 1 << 20).unwrap(), wanted);
-    assert_eq!(log.expired_files(NOW), [file(sealed[0], "log.deleted")]);
+    assert_eq!(read_file(&fs, &segment_file(sealed[0], "log"), 1 << 20).unwrap(), wanted);
+    assert_eq!(log.expired_files(NOW), [segment_file(sealed[0], "log.deleted")]);
 }

@@ -1,6 +1,6 @@
 //! Making batches and opening logs.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_record::{BatchBuilder, Batches, Codec, EndTxnMarker};
@@ -59,6 +59,21 @@ pub(crate) fn marker(id: i64, epoch: i16, committed: bool, coordinator_epoch: i3
         ProducerId(id),
         ProducerEpoch(epoch),
     )
+}
+
+/// Segments of so many bytes with an index entry for nearly each batch.
+pub(crate) fn segments_of(segment_bytes: u32) -> LogConfig {
+    LogConfig {
+        segment_bytes,
+        index_interval_bytes: 100,
+        transaction_verification: false,
+        ..LogConfig::default()
+    }
+}
+
+/// A file of the segment that begins at `base`.
+pub(crate) fn segment_file(base: i64, extension: &str) -> PathBuf {
+    Path::new(DIR).join(format!("{base:020}.{extension}"))
 }
 
 pub(crate) fn small_config() -> LogConfig {
