@@ -16,10 +16,16 @@ pub(super) fn describe() -> Result<String> {
         .and_then(|l| l.split(": ").nth(1))
         .unwrap_or("?");
     let cores = cpuinfo.lines().filter(|l| l.starts_with("processor")).count();
-    let memory = fs::read_to_string("/proc/meminfo")?;
-    let kib: f64 = memory.split_whitespace().nth(1).context("MemTotal")?.parse()?;
+    let kib = meminfo("MemTotal:")? as f64;
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
     Ok(format!("{model}, {cores} cores, {:.0} GiB, Linux {}", kib / 1_048_576.0, kernel.trim()))
+}
+
+/// A line of `/proc/meminfo`, in KiB.
+pub(super) fn meminfo(name: &str) -> Result<u64> {
+    let memory = fs::read_to_string("/proc/meminfo")?;
+    let line = memory.lines().find(|line| line.starts_with(name)).context("a line of /proc/meminfo")?;
+    Ok(line.split_whitespace().nth(1).context("a size")?.parse()?)
 }
 
 /// Today, `2026-01-31`, in UTC.

@@ -3,17 +3,19 @@
 //! Where a hypervisor takes free pages away ("free page reporting"), whoever first uses one again pays several times what writing to it
 //! costs, so that a case on a machine with much free memory is slower than the same one later. Pages of the page cache stay.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
+
+use super::machine::meminfo;
 
 /// Fills the page cache by reading a file that takes no space on the disk.
 pub(super) struct Filler {
     /// All of it a hole, as long as the memory of the machine.
-    hole: RefCell<File>,
+    hole: File,
     /// Where to read on.
     at: Cell<u64>,
     length: u64,
@@ -22,7 +24,7 @@ pub(super) struct Filler {
 /// Less free memory than this is a full page cache, in KiB: the kernel itself keeps a few hundred MiB.
 const FULL: u64 = 512 << 10;
 /// What is read at a time.
-const STEP: usize = 1 << 20;
+const STEP: usize = 16 << 20;
 
 impl Filler {
     /// Keeps its file in `dir`, without a name.
@@ -34,33 +36,19 @@ impl Filler {
         hole.set_len(length)
             .with_context(|| format!("a sparse file of {length} bytes at {}", path.display()))?;
         fs::remove_file(&path)?;
-        ensure!(length >= STEP as u64, "no memory");
-        Ok(Self { hole: RefCell::new(hole), at: Cell::new(0), length })
+        Ok(Self { hole, at: Cell::new(0), length })
     }
 
     /// Reads until little memory is free, at most as much as there is memory.
     pub(super) fn fill(&self) -> Result<()> {
-        let mut hole = self.hole.borrow_mut();
-        let mut page = vec![0; STEP];
+        let mut chunk = vec![0; STEP];
         let mut left = self.length;
         while left > 0 && meminfo("MemFree:")? > FULL {
-            hole.seek(SeekFrom::Start(self.at.get()))?;
-            for _ in 0..64 {
-                let read = hole.read(&mut page)? as u64;
-                left = left.saturating_sub(read.max(1));
-                self.at.set(if read < STEP as u64 { 0 } else { self.at.get() + read });
-                if read < STEP as u64 {
-                    break;
-                }
-            }
+            let read = self.hole.read_at(&mut chunk, self.at.get())? as u64;
+            // After its end it is read from the beginning.
+            self.at.set(if read == 0 { 0 } else { self.at.get() + read });
+            left = left.saturating_sub(read.max(1));
         }
         Ok(())
     }
-}
-
-/// A line of `/proc/meminfo`, in KiB.
-fn meminfo(name: &str) -> Result<u64> {
-    let memory = fs::read_to_string("/proc/meminfo")?;
-    let line = memory.lines().find(|line| line.starts_with(name)).context("a line of /proc/meminfo")?;
-    Ok(line.split_whitespace().nth(1).context("a size")?.parse::<u64>()?)
 }
