@@ -12,7 +12,7 @@ use ottla_protocol::wire::Request;
 use ottla_record::BatchBuilder;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
 use crate::server::Server;
@@ -80,11 +80,14 @@ async fn receive(stream: &mut TcpStream) -> usize {
     len
 }
 
-/// Connections over which nothing was sent yet: a request that is begun has to go on within half a minute.
+/// Connections over which nothing was sent yet: a request that is begun has to go on within half a minute. Little is received without
+/// being read, so that the server need not make gigabytes of responses until the sockets are full.
 async fn connect(server: &Server, connections: usize) -> Vec<TcpStream> {
     let mut streams = Vec::with_capacity(connections);
     for _ in 0..connections {
-        streams.push(TcpStream::connect(server.address).await.expect("the server listens"));
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(16 * 1024).expect("a size that is allowed");
+        streams.push(socket.connect(server.address).await.expect("the server listens"));
     }
     streams
 }
@@ -126,9 +129,13 @@ async fn many_slow_readers(server: &Server, connections: usize) -> usize {
         assert!(size * 60 > MIB, "the others ask for too little: {size}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    // Not four of those: they may have waited for the half a minute after which who reads nothing is cut off.
     let mut clients = JoinSet::new();
-    for mut stream in streams.drain(..4) {
+    for mut stream in connect(server, 4).await {
+        let asked = asked.clone();
         clients.spawn(async move {
+            stream.write_all(&asked).await.expect("small requests fit the socket");
+            tokio::time::sleep(Duration::from_millis(500)).await;
             for _ in 0..60 {
                 receive(&mut stream).await;
             }
