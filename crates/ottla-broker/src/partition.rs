@@ -200,7 +200,9 @@ impl Partition {
             let replica = guard.as_mut()?;
             let (result, released) = f(replica);
             let failure = replica.log().poisoned().filter(|_| self.dir().is_online()).map(str::to_owned);
-            let needs_flush = replica.needs_flush();
+            // Write-back that is under way sees to it that the next is not due for a while.
+            let needs_flush =
+                replica.needs_flush() || (replica.wants_write_back() && self.flush_turn.is_idle());
             (result, released, needs_flush, needs_flush && replica.may_journal(), failure)
         };
         if let Some(reason) = failure {

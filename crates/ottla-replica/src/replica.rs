@@ -8,6 +8,10 @@ use ottla_types::{LeaderEpoch, Offset};
 
 use crate::waiters::{ReaderKey, Waiters};
 
+/// Bytes of a segment after which they are written back, though nobody waits for it. Left to itself the kernel lets gigabytes collect, and
+/// then those who append wait while it maps their blocks (`docs/performance.md`).
+const WRITE_BACK_BYTES: u32 = 4 * 1024 * 1024;
+
 /// When a leader counts its own copy of a record towards the high watermark (`log.durability.policy`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
@@ -168,6 +172,11 @@ impl<W> Replica<W> {
             Durability::Sync => self.log.secured_offset() < self.log.log_end_offset(),
             Durability::PageCache => self.log.flush_due_by_append(),
         }
+    }
+
+    /// Whether so much is dirty that an idle flusher should write it back, though nobody waits for it.
+    pub fn wants_write_back(&self) -> bool {
+        self.log.unflushed_bytes() >= WRITE_BACK_BYTES
     }
 
     /// Everything below counts: it may be acknowledged and read.

@@ -27,6 +27,14 @@ fn settings() -> TopicSettings {
 
 /// Starts a node's partitions, new ones or those that are there.
 fn start(fs: &MemFs, dirs: &LogDirs) -> (Arc<Flusher>, Vec<Arc<Partition>>) {
+    start_as(settings, fs, dirs)
+}
+
+fn start_as(
+    settings: fn() -> TopicSettings,
+    fs: &MemFs,
+    dirs: &LogDirs,
+) -> (Arc<Flusher>, Vec<Arc<Partition>>) {
     let dir = Arc::clone(&dirs.dirs()[0]);
     let flusher = Flusher::new("flusher".to_owned(), dir, JOURNAL_BYTES);
     let mut found = Vec::new();
@@ -58,8 +66,12 @@ fn append(partition: &Arc<Partition>) {
 }
 
 fn append_to(replica: &mut Replica<Waiter>) -> Vec<Waiter> {
+    append_bytes(replica, 300)
+}
+
+fn append_bytes(replica: &mut Replica<Waiter>, bytes: usize) -> Vec<Waiter> {
     let mut batch = BatchBuilder::new();
-    batch.append(NOW, None, Some(&[7; 300]), &[]).expect("a record");
+    batch.append(NOW, None, Some(&vec![7; bytes]), &[]).expect("a record");
     let mut batch = batch.build().expect("a batch");
     replica.append(&mut batch, append_from(AppendOrigin::Client)).expect("appended").1
 }
@@ -158,5 +170,36 @@ fn an_append_in_need_tells_the_flusher_unless_it_is_at_work() {
     wait_until_safe(&partitions);
     assert!(Countdown::of(0, under_way).is_done());
     assert!(!pipeline.is_full(), "nothing is under way");
+    flusher.close();
+}
+
+#[test]
+fn much_that_nobody_waits_for_is_written_back() {
+    let fs = MemFs::new();
+    format(&fs);
+    let dirs = log_dirs(&fs);
+    let page_cache =
+        || TopicSettings { log: LogConfig::default(), durability: Durability::PageCache, ..settings() };
+    let (flusher, partitions) = start_as(page_cache, &fs, &dirs);
+    let partition = &partitions[0];
+    let append = || partition.update(|replica| ((), append_bytes(replica, 512 * 1024))).expect("it is there");
+    let durable = || partition.with(|replica| replica.log().durable_offset()).expect("it is there");
+    let wait_until_durable = |up_to: i64| {
+        let begin = Instant::now();
+        while durable() < Offset(up_to) {
+            assert!(begin.elapsed() < Duration::from_secs(60), "nothing is written back");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    };
+    // The first records of a log are flushed in any case.
+    append();
+    wait_until_durable(1);
+    while !partition.flush_turn().is_idle() {
+        std::thread::yield_now();
+    }
+    (0..7).for_each(|_| append());
+    assert!(partition.flush_turn().is_idle() && durable() == Offset(1), "little is left to the kernel");
+    append();
+    wait_until_durable(9);
     flusher.close();
 }

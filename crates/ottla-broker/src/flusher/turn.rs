@@ -25,6 +25,11 @@ impl FlushTurn {
         self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, next) == Ok(Self::IDLE)
     }
 
+    /// Whether it is neither in the queue nor under way.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.state.load(Ordering::Acquire) == Self::IDLE
+    }
+
     /// Whether it is in the queue.
     pub(crate) fn is_queued(&self) -> bool {
         self.state.load(Ordering::Acquire) == Self::QUEUED
