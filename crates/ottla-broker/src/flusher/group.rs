@@ -75,7 +75,7 @@ impl Flusher {
         let begin = Instant::now();
         match self.journal.commit(&entry.members, &entry.tickets) {
             Ok(Group::Full) => entry.others.append(&mut entry.members),
-            Ok(Group::Safe(retiring)) => {
+            Ok(Group::Safe(unplaced)) => {
                 let took = begin.elapsed();
                 self.latencies.record(took);
                 flushed.took = Some(took);
@@ -87,9 +87,7 @@ impl Flusher {
                     all_released.append(&mut released);
                 }
                 self.herald.announce(all_released);
-                if let Some(retiring) = retiring {
-                    self.lock().retire(retiring);
-                }
+                self.lock().settle(unplaced);
             }
             Err(error) => self.fail_members(&entry.members, &error),
         }

@@ -13,6 +13,11 @@ use crate::random;
 
 /// So many small appends have to be synced in place before the journal is made: nodes that do not need it have none.
 const WANTED_AFTER: u32 = 256;
+/// When so much of a partition is in the journal alone, it is made durable in place, which nobody waits for. Else all of it would have to
+/// be when the half is full, and what is committed meanwhile would wait for the disk.
+const PLACED_BYTES: u64 = 1024 * 1024;
+/// At most this part of a half: of a small journal.
+const PLACED_PART: u64 = 4;
 /// Of those that so many partitions wait with at once …
 const WIDE: usize = 3;
 /// … each counts as so many.
@@ -31,13 +36,52 @@ pub(super) struct SharedJournal {
 struct Open {
     journal: Journal,
     /// Partitions with bytes in the half that is being written, by address.
-    touched: HashMap<usize, Arc<Partition>>,
+    touched: HashMap<usize, Touched>,
+}
+
+impl Open {
+    /// Takes in what was committed; the partitions that should be in place soon.
+    fn note(
+        &mut self,
+        partitions: &[Arc<Partition>],
+        tickets: &[JournalTicket],
+        placed_bytes: u64,
+    ) -> Vec<Arc<Partition>> {
+        let mut placing = Vec::new();
+        for (partition, ticket) in partitions.iter().zip(tickets) {
+            let new = || Touched { partition: Arc::clone(partition), bytes: 0 };
+            let touched = self.touched.entry(Arc::as_ptr(partition).addr()).or_insert_with(new);
+            touched.bytes += u64::from(ticket.bytes());
+            if touched.bytes >= placed_bytes {
+                touched.bytes = 0;
+                placing.push(Arc::clone(partition));
+            }
+        }
+        placing
+    }
+}
+
+/// A partition with bytes in the half.
+#[derive(Debug)]
+struct Touched {
+    partition: Arc<Partition>,
+    /// Committed since it was last asked to be in place.
+    bytes: u64,
+}
+
+/// What is to be made durable in place.
+#[derive(Debug, Default)]
+pub(super) struct Unplaced {
+    /// These next, then [`SharedJournal::retired`] is due.
+    pub(super) retiring: Option<Vec<Arc<Partition>>>,
+    /// These soon.
+    pub(super) placing: Vec<Arc<Partition>>,
 }
 
 /// What became of a group.
 pub(super) enum Group {
-    /// It is safe. If partitions are given, they have to be durable in place next, then [`SharedJournal::retired`] is due.
-    Safe(Option<Vec<Arc<Partition>>>),
+    /// It is safe.
+    Safe(Unplaced),
     /// There is no room at the moment.
     Full,
 }
@@ -88,17 +132,17 @@ impl SharedJournal {
         partitions: &[Arc<Partition>],
         tickets: &[JournalTicket],
     ) -> std::io::Result<Group> {
-        let mut open = self.lock();
-        let Some(Open { journal, touched }) = open.as_mut() else { return Ok(Group::Full) };
-        let before = match journal.commit(tickets)? {
+        let mut guard = self.lock();
+        let Some(open) = guard.as_mut() else { return Ok(Group::Full) };
+        let retiring = match open.journal.commit(tickets)? {
             Committed::Full => return Ok(Group::Full),
             Committed::Safe => None,
-            Committed::Turned => Some(std::mem::take(touched).into_values().collect()),
+            Committed::Turned => Some(
+                std::mem::take(&mut open.touched).into_values().map(|touched| touched.partition).collect(),
+            ),
         };
-        for partition in partitions {
-            touched.entry(Arc::as_ptr(partition).addr()).or_insert_with(|| Arc::clone(partition));
-        }
-        Ok(Group::Safe(before))
+        let placing = open.note(partitions, tickets, PLACED_BYTES.min(self.half_bytes / PLACED_PART));
+        Ok(Group::Safe(Unplaced { retiring, placing }))
     }
 
     /// Everything that was committed before the half was turned is durable in place.

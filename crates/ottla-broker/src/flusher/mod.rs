@@ -179,6 +179,10 @@ impl Flusher {
                 Work::Single(partition, had_time) => self.flush_single(partition, had_time),
                 Work::Group(partitions, had_time) => self.flush_group(partitions, had_time),
                 Work::Retire(partitions) => self.retire(&partitions),
+                Work::Place(partition) => {
+                    self.flush(&partition, false);
+                    self.lock().end_placing();
+                }
             }
         }
     }

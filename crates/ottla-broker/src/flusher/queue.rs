@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use super::gate::{Gate, Opened};
+use super::journal::Unplaced;
 use crate::partition::Partition;
 
 /// Most partitions in one entry of the journal.
@@ -24,6 +25,9 @@ pub(super) struct Queue {
     had_time: bool,
     /// To be made durable in place, so that half of the journal is free again.
     retiring: Option<Vec<Arc<Partition>>>,
+    /// To be made durable in place, one after the other, which nobody waits for.
+    placing: VecDeque<Arc<Partition>>,
+    is_placing: bool,
     /// Threads that wait for work, or were just told of some.
     pub(super) idle: usize,
     /// Until when one of them looks after the gate.
@@ -37,6 +41,7 @@ pub(super) enum Work {
     Single(Arc<Partition>, bool),
     Group(Vec<Arc<Partition>>, bool),
     Retire(Vec<Arc<Partition>>),
+    Place(Arc<Partition>),
 }
 
 impl Queue {
@@ -65,9 +70,21 @@ impl Queue {
         others.into_iter().for_each(|partition| self.single.push_front(partition));
     }
 
-    /// Partitions that have to be durable in place next.
-    pub(super) fn retire(&mut self, partitions: Vec<Arc<Partition>>) {
-        self.retiring.get_or_insert_default().extend(partitions);
+    /// Partitions that have to be durable in place next, and those that should be.
+    pub(super) fn settle(&mut self, unplaced: Unplaced) {
+        if let Some(partitions) = unplaced.retiring {
+            self.retiring.get_or_insert_default().extend(partitions);
+        }
+        self.placing.extend(unplaced.placing);
+    }
+
+    /// A thread is done with what it took to be in place.
+    pub(super) fn end_placing(&mut self) {
+        self.is_placing = false;
+    }
+
+    fn may_place(&self) -> bool {
+        !self.is_placing && !self.placing.is_empty()
     }
 
     fn may_group(&self) -> bool {
@@ -82,7 +99,7 @@ impl Queue {
     pub(super) fn work(&self, now: Instant) -> usize {
         let behind_gate = || self.single.len() + usize::from(self.may_group());
         let partitions = if self.is_open(now) { behind_gate() } else { self.single_open };
-        partitions + usize::from(self.retiring.is_some())
+        partitions + usize::from(self.retiring.is_some()) + usize::from(self.may_place())
     }
 
     /// Whether anything waits at the gate.
@@ -103,7 +120,14 @@ impl Queue {
             self.single_open -= 1;
             return self.single.pop_front().map(|partition| Work::Single(partition, self.had_time));
         }
-        self.retiring.take().map(Work::Retire)
+        if let Some(partitions) = self.retiring.take() {
+            return Some(Work::Retire(partitions));
+        }
+        if !self.may_place() {
+            return None;
+        }
+        self.is_placing = true;
+        self.placing.pop_front().map(Work::Place)
     }
 
     fn take_group(&mut self) -> Work {
