@@ -53,7 +53,7 @@ pub(crate) struct Options {
     /// Measure this binary instead of building one
     #[arg(long, value_name = "PATH")]
     binary: Option<PathBuf>,
-    /// Go on with a run that was cut off: what it measured of the same versions is kept and not measured again
+    /// Go on with a run that was cut off, or had fewer repetitions: what it measured of the same versions is kept and not measured again
     #[arg(long)]
     resume: bool,
     /// Keep the results, but do not write docs/benchmarks.md
@@ -203,7 +203,7 @@ fn setting(root: &Path, options: &Options, kit: &Kit) -> Result<Setting> {
     })
 }
 
-/// The outcome to add to: an empty one, or what a run of the same versions left that was cut off.
+/// The outcome to add to: an empty one, or what a run of the same versions left that was cut off or had fewer repetitions.
 fn begin(
     scenario: &Scenario,
     systems: &[System],
@@ -227,10 +227,13 @@ fn begin(
     let same = |kept: &Outcome| {
         kept.versions == outcome.versions
             && kept.machine == outcome.machine
-            && kept.repetitions == outcome.repetitions
+            && kept.repetitions <= outcome.repetitions
             && kept.systems == outcome.systems
     };
-    Ok(kept.filter(same).unwrap_or(outcome))
+    Ok(match kept.filter(same) {
+        Some(kept) => Outcome { command: outcome.command, repetitions: outcome.repetitions, ..kept },
+        None => outcome,
+    })
 }
 
 /// Makes all trials of a scenario that `outcome` has not, and saves it after each; one that fails is noted and does not stop the others.
@@ -253,7 +256,8 @@ fn measure(
             }
             progress.trial(&format!("{}, round {round} of {}: {name}", scenario.name, outcome.repetitions));
             let start = Instant::now();
-            let done = (scenario.run)(&mut Trial { kit, system, progress, outcome: &mut outcome });
+            let mut trial = Trial { kit, system, progress, outcome: &mut outcome, is_filled: false };
+            let done = (scenario.run)(&mut trial);
             if let Err(error) = done {
                 let failure = format!("{name}, round {round}: {error:#}");
                 progress.say(&format!("FAILED: {}: {failure}", scenario.name));

@@ -54,6 +54,12 @@ pub(super) struct Curve {
 }
 
 impl Outcome {
+    /// Repetitions that were made, of the system that has most.
+    pub(super) fn made(&self) -> usize {
+        let made = self.turns.len().div_ceil(self.systems.len().max(1));
+        if made == 0 { self.repetitions } else { made.min(self.repetitions) }
+    }
+
     /// Adds one repetition of a measure.
     pub(super) fn record(&mut self, system: &str, case: &str, measure: &str, value: f64) {
         let found = self.figures.iter().position(|f| f.case == case && f.measure == measure);
@@ -147,6 +153,17 @@ mod tests {
         let rows: Vec<_> = outcome.figures.iter().map(|f| (f.case.as_str(), f.measure.as_str())).collect();
         assert_eq!(rows, [("one", "x"), ("one", "y"), ("two", "x")]);
         assert_eq!(outcome.median("b", "one", "x"), Some(5.0));
+    }
+
+    #[test]
+    fn tells_the_repetitions_that_were_made() {
+        let mut outcome =
+            Outcome { repetitions: 3, systems: vec!["a".into(), "b".into()], ..Outcome::default() };
+        assert_eq!(outcome.made(), 3, "as of a file from before turns were noted");
+        outcome.turns = vec!["1 a".into(), "1 b".into()];
+        assert_eq!(outcome.made(), 1);
+        outcome.turns.push("2 a".into());
+        assert_eq!(outcome.made(), 2);
     }
 
     #[test]

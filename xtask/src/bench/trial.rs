@@ -34,6 +34,8 @@ pub(super) struct Trial<'a> {
     pub(super) system: &'a System,
     pub(super) progress: &'a Progress,
     pub(super) outcome: &'a mut Outcome,
+    /// Whether the page cache was filled since it began.
+    pub(super) is_filled: bool,
 }
 
 /// Percentiles that have a row of their own.
@@ -99,8 +101,13 @@ impl Trial<'_> {
         if !self.kit.rest.wait(self.scratch(), limit)? {
             self.outcome.restless += 1;
         }
-        self.step("filling the page cache");
-        self.kit.filler.fill()
+        // In a quick run once, and then with what the clients give back.
+        if !(self.kit.quick && self.is_filled) {
+            self.step("filling the page cache");
+            self.kit.filler.fill()?;
+        }
+        self.is_filled = true;
+        Ok(())
     }
 
     /// Notes one repetition of a measure.

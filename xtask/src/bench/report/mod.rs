@@ -41,7 +41,7 @@ the clients, so that what a client takes the server does not get: where the clie
   host, and then the first use of a page costs several times as much ([what memory costs](performance.md#what-memory-costs-in-a-virtual-machine)).
 
 `cargo xtask bench --list` names the scenarios, `cargo xtask bench NAME…` runs some and replaces their sections, `--resume` goes on with a run
-that was cut off, and `cargo xtask bench --quick` gives a first impression in five minutes without changing this document. What was
+that was cut off or adds repetitions to it, and `cargo xtask bench --quick` gives a first impression in five minutes without changing this document. What was
 tried to get here is in [performance.md](performance.md).
 ";
 
@@ -104,7 +104,7 @@ pub(super) fn section(outcome: &Outcome, scenario: &Scenario) -> String {
         outcome.date,
         outcome.machine,
         outcome.versions.join(", "),
-        outcome.repetitions,
+        outcome.made(),
         outcome.seconds / 60.0
     )
 }
