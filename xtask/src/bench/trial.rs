@@ -97,7 +97,7 @@ impl Trial<'_> {
     /// disk does not come to rest.
     pub(super) fn settle(&mut self) -> Result<()> {
         self.step("waiting for the disk to rest");
-        let limit = self.sized(Duration::from_secs(15), Duration::from_secs(3));
+        let limit = self.sized(Duration::from_secs(15), Duration::from_secs(2));
         if !self.kit.rest.wait(self.scratch(), limit)? {
             self.outcome.restless += 1;
         }

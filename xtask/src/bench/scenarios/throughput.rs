@@ -38,7 +38,7 @@ fn size(trial: &mut Trial<'_>) -> Result<()> {
     sleep(Duration::from_secs(2));
     trial.record(IDLE, measure::RESIDENT, server.resident_mib()?);
     warm_up(trial, &server)?;
-    let megabytes = trial.sized(1_000, 300);
+    let megabytes = trial.sized(1_000, 200);
     let kib = Produce {
         topic: "kib",
         records: megabytes * 1_000_000 / RECORD_BYTES,
@@ -48,7 +48,7 @@ fn size(trial: &mut Trial<'_>) -> Result<()> {
     both_ways(trial, &server, KIB, &kib)?;
     let small = Produce {
         topic: "small",
-        records: trial.sized(2_000_000, 600_000),
+        records: trial.sized(2_000_000, 400_000),
         record_bytes: 100,
         settings: &["batch.size=4096", "linger.ms=0"],
     };
@@ -65,7 +65,7 @@ fn size(trial: &mut Trial<'_>) -> Result<()> {
 /// Produces and consumes a little, so that neither the JVM's compiler nor the first touch of anything is measured.
 pub(super) fn warm_up(trial: &Trial<'_>, server: &Server) -> Result<()> {
     trial.step("warm-up");
-    let records = trial.sized(200_000, 100_000);
+    let records = trial.sized(200_000, 60_000);
     let load = Produce { topic: "warm-up", records, record_bytes: RECORD_BYTES, settings: &[] };
     trial.kit.tools.produce(&server.bootstrap, &load)?;
     if !trial.kit.quick {
