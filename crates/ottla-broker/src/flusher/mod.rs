@@ -278,6 +278,10 @@ impl Flusher {
                 let took = begin.elapsed();
                 self.latencies.record(took);
                 flushed.took = Some(took);
+                if let Some(failure) = outcome.failure() {
+                    // Now, since a replica that is out for a moment does not take the outcome in.
+                    home.fail(failure);
+                }
                 partition.with_unless_away(|replica| replica.complete_flush(outcome))
             }
             // Nothing left to sync; the high watermark may still have to move.

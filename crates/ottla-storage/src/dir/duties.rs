@@ -251,7 +251,11 @@ fn flush_if(
         Ok(())
     })?;
     let Some(ticket) = ticket else { return Ok(false) };
-    let mut outcome = Some(ticket.sync(dir.fs().as_ref()));
+    let outcome = ticket.sync(dir.fs().as_ref());
+    if let Some(failure) = outcome.failure() {
+        return Err(dir.failed(failure));
+    }
+    let mut outcome = Some(outcome);
     with_log(dir, owner, key, &mut |log| match outcome.take() {
         Some(outcome) => log.complete_flush(outcome).map(|_| ()),
         None => Ok(()),

@@ -54,6 +54,8 @@ pub struct LogDir {
     lock: Mutex<Option<FileLock>>,
     /// Held since before anything was written.
     volume: Mutex<Option<Arc<dyn Volume>>>,
+    /// Held while the volume is synced: of two syncs at a time the kernel tells one only that something could not be written.
+    syncing_volume: Mutex<()>,
     loading: Mutex<Loading>,
     names: RwLock<()>,
     log_count: AtomicIsize,
@@ -98,6 +100,7 @@ impl LogDir {
             on_failure: FailureHook::default(),
             lock: Mutex::new(None),
             volume: Mutex::new(None),
+            syncing_volume: Mutex::default(),
             loading: Mutex::default(),
             names: RwLock::default(),
             log_count: AtomicIsize::new(0),
@@ -268,6 +271,7 @@ impl LogDir {
     /// # Errors
     /// It failed, which takes the directory offline, or it was offline already.
     pub fn sync_volume(&self) -> Result<bool, DirOffline> {
+        let _turn = self.syncing_volume.lock().unwrap_or_else(PoisonError::into_inner);
         self.check_online()?;
         match self.volume() {
             Some(volume) => self.attempt("sync its volume", |_| volume.sync().map(|()| true)),

@@ -135,7 +135,7 @@ impl Log {
     /// New contents of `leader-epoch-checkpoint`, if what the file lacks holds the recovery point back.
     pub fn begin_epochs(&mut self) -> Option<EpochTicket> {
         let holds_back = self.epochs_lack_from().is_some_and(|from| from < self.durable);
-        (holds_back && self.poisoned.is_none()).then(|| self.epoch_ticket())
+        (holds_back && self.poisoned().is_none()).then(|| self.epoch_ticket())
     }
 
     /// Whether a ticket is of this log, where the log still is: to be asked before each step of the ticket, while the names of the

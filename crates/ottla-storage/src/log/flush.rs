@@ -9,6 +9,7 @@ use ottla_types::Offset;
 use super::epoch_file::EpochTicket;
 use super::journal::Covered;
 use super::partition_metadata;
+use super::syncs::Syncs;
 use super::{Log, LogError};
 use crate::fs::{Fs, FsFile, OpenMode};
 
@@ -23,6 +24,7 @@ pub struct FlushTicket {
     dir: Option<PathBuf>,
     parent: Option<PathBuf>,
     path: PathBuf,
+    syncs: Arc<Syncs>,
     done: Done,
 }
 
@@ -64,6 +66,13 @@ pub struct FlushOutcome {
     result: Result<(Done, Option<EpochTicket>), LogError>,
 }
 
+impl FlushOutcome {
+    /// Why the sync failed, for those who cannot hand it back: the directory is to be taken offline all the same.
+    pub fn failure(&self) -> Option<&LogError> {
+        self.result.as_ref().err()
+    }
+}
+
 impl FlushTicket {
     /// The offset below which all will be durable.
     pub fn up_to(&self) -> Offset {
@@ -75,26 +84,29 @@ impl FlushTicket {
         self.files.len()
     }
 
-    /// Syncs: data first, then what refers to it, the directory last. Slow; call it without the log's lock.
+    /// Syncs: data first, then what refers to it, the directory last; after other syncs of the log that are under way. If it fails, the log is
+    /// poisoned at once. Slow; call it without the log's lock.
     pub fn sync(self, fs: &dyn Fs) -> FlushOutcome {
-        FlushOutcome { result: self.try_sync(fs) }
+        let Self { syncs, path, .. } = &self;
+        let result = syncs.run(path, || self.try_sync(fs));
+        FlushOutcome { result: result.map(|()| (self.done, self.epochs)) }
     }
 
-    fn try_sync(self, fs: &dyn Fs) -> Result<(Done, Option<EpochTicket>), LogError> {
+    fn try_sync(&self, fs: &dyn Fs) -> Result<(), LogError> {
         for file in &self.files {
             file.sync_data().map_err(LogError::io("sync", &self.path))?;
         }
-        let mut dir = self.dir;
+        let mut dir = self.dir.as_ref();
         if let Some(epochs) = &self.epochs
             && epochs.sync(fs)?
         {
             // That has synced the directory as well.
             dir = None;
         }
-        for dir in dir.iter().chain(&self.parent) {
+        for dir in dir.into_iter().chain(&self.parent) {
             fs.sync_dir(dir).map_err(LogError::io("sync", dir))?;
         }
-        Ok((self.done, self.epochs))
+        Ok(())
     }
 }
 
@@ -198,6 +210,7 @@ impl Log {
             dir,
             parent,
             path: self.dir.to_path_buf(),
+            syncs: Arc::clone(&self.syncs),
             done,
         }))
     }

@@ -81,7 +81,7 @@ impl Log {
         let uncovered = active.size.saturating_sub(self.covered.size);
         self.covered.base == active.base
             && (1..=MAX_JOURNALED_BYTES).contains(&uncovered)
-            && self.poisoned.is_none()
+            && self.poisoned().is_none()
             && self.topic_id.is_some()
             && self.config.flush_messages == i64::MAX
             && active.size.saturating_add(self.journal_margin()) <= self.config.segment_bytes
@@ -118,7 +118,7 @@ impl Log {
     pub(super) fn settle_journaled(&mut self) -> Result<(), LogError> {
         if self.journal_begun > self.durable {
             let fs = self.fs.clone();
-            self.active_mut().sync_log(fs.as_ref())?;
+            self.sync_active(fs.as_ref())?;
             // All else that these records need was durable before they were let through (`Log::may_journal`).
             self.durable = self.journal_begun;
         }
@@ -165,7 +165,7 @@ impl Log {
 
     /// The journal has what the ticket says, durably.
     pub fn complete_journal(&mut self, ticket: &JournalTicket) {
-        if !ticket.is_void() && self.poisoned.is_none() {
+        if !ticket.is_void() && self.poisoned().is_none() {
             self.journaled = self.journaled.max(ticket.to);
             self.cover(ticket.covered);
         }

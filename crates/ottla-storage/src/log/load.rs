@@ -198,6 +198,7 @@ impl Log {
             parent_unsynced: created || is_fresh,
             cuts: 0,
             voided: Arc::default(),
+            syncs: Arc::default(),
             trash: listing.trash(dir, open.now_ms),
             poisoned: None,
             log_end_unverified: false,

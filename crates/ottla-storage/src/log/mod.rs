@@ -29,6 +29,7 @@ mod retention;
 mod roll;
 mod scan;
 mod segment;
+mod syncs;
 mod time_index;
 mod truncation;
 mod txn_index;
@@ -106,6 +107,7 @@ pub struct Log {
     voided: Arc<AtomicU64>,
     trash: VecDeque<Trash>,
     poisoned: Option<String>,
+    syncs: Arc<syncs::Syncs>,
     /// Set while the log end is taken from the name of the last producer snapshot; checked before the first write.
     log_end_unverified: bool,
     jitter_seed: u64,
@@ -233,7 +235,7 @@ impl Log {
 
     /// Why writes are refused, if they are.
     pub fn poisoned(&self) -> Option<&str> {
-        self.poisoned.as_deref()
+        self.poisoned.as_deref().or_else(|| self.syncs.failure())
     }
 
     /// Known leader epochs and their first offsets, ascending.
@@ -287,6 +289,12 @@ impl Log {
         self.segments.last_mut().expect("a log has at least one segment")
     }
 
+    /// Makes the last segment's records durable, under the log's lock.
+    fn sync_active(&mut self, fs: &dyn Fs) -> Result<(), LogError> {
+        let syncs = Arc::clone(&self.syncs);
+        syncs.run(&self.dir.clone(), || self.active_mut().sync_log(fs))
+    }
+
     /// Index of the segment that holds `offset`: the last whose base is at or below it.
     fn floor_segment(&self, offset: Offset) -> Option<usize> {
         self.segments.partition_point(|segment| segment.base <= offset).checked_sub(1)
@@ -298,8 +306,10 @@ impl Log {
     }
 
     fn check_writable(&self) -> Result<(), LogError> {
-        match &self.poisoned {
-            Some(reason) => Err(LogError::Poisoned { path: self.dir.to_path_buf(), reason: reason.clone() }),
+        match self.poisoned() {
+            Some(reason) => {
+                Err(LogError::Poisoned { path: self.dir.to_path_buf(), reason: reason.to_owned() })
+            }
             None => Ok(()),
         }
     }

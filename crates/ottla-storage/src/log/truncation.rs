@@ -37,7 +37,7 @@ impl Log {
             log.remove_segments_from(keep, now_ms, true)?;
             let fs = log.fs.clone();
             log.active_mut().truncate_to(fs.as_ref(), target, now_ms)?;
-            log.active_mut().sync_log(fs.as_ref())?;
+            log.sync_active(fs.as_ref())?;
             // Kafka lets the log go on at the target, and forgets that when it is opened again.
             let end = log.active().next_offset(fs.as_ref())?;
             log.cut(end);

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
 use ottla_storage::dir::{
-    Checkpoint, CreateError, LogKey, NewLog, apply_retention, close_idle_files, flush_due, remove_old_files,
-    write_checkpoints,
+    Checkpoint, CreateError, LogKey, LogOwner, NewLog, apply_retention, close_idle_files, flush_due,
+    remove_old_files, write_checkpoints,
 };
 use ottla_storage::fs::{Effect, Fault, Operation};
+use ottla_storage::log::Log;
 use ottla_types::{Offset, TopicPartition, Uuid};
 
 use super::support::{NOW, Node, checkpoint, formatted, key, names, new_log, offsets};
@@ -280,6 +282,30 @@ fn a_failed_sync_takes_only_its_directory_offline() {
     assert_eq!(node.dirs.forget_logs_in(a), [key("t", 0)]);
     assert_eq!(node.dirs.logs_in(b), [key("t", 1)]);
     node.append("t", 1, 1).unwrap();
+}
+
+/// Lends each log for a ticket only, as if it were out for a moment afterwards.
+struct Once<'a>(&'a Node, Mutex<BTreeSet<LogKey>>);
+
+impl LogOwner for Once<'_> {
+    fn with_log(&self, key: &LogKey, work: &mut dyn FnMut(&mut Log)) {
+        if self.1.lock().unwrap().insert(key.clone()) {
+            self.0.with_log(key, work);
+        }
+    }
+}
+
+#[test]
+fn a_failed_sync_counts_also_when_its_log_is_out_for_a_moment() {
+    let fs = formatted(&["/a"]);
+    let node = Node::start(&fs, &["/a"]).unwrap();
+    node.create("t", 0).unwrap();
+    node.append("t", 0, 100).unwrap();
+    fs.inject(Fault::new(Effect::Io).on(Operation::Sync).times(1));
+    let [a] = node.dirs.dirs() else { panic!("one directory") };
+    assert!(flush_due(&node.dirs, a, &Once(&node, Mutex::default()), NOW).is_err());
+    assert!(!a.is_online());
+    assert!(node.append("t", 0, 1).is_err());
 }
 
 #[test]

@@ -576,6 +576,36 @@ fn a_failed_sync_poisons_the_log() {
     assert!(log.begin_flush(NOW).is_err());
 }
 
+/// The kernel tells of a failed write-back once: of two syncs the second is told that all is well.
+#[test]
+fn after_a_failed_sync_another_that_was_under_way_counts_for_nothing() {
+    let fs = MemFs::new();
+    let mut log = open(&fs, small_config());
+    append(&mut log, plain(3)).unwrap();
+    let first = log.begin_flush(NOW).unwrap().unwrap();
+    append(&mut log, plain(3)).unwrap();
+    let second = log.begin_flush(NOW).unwrap().unwrap();
+    fs.inject(Fault::new(Effect::Io).on(Operation::Sync).times(1));
+    let first = first.sync(&fs);
+    let second = second.sync(&fs);
+    assert!(log.complete_flush(second).is_err());
+    assert_eq!(log.durable_offset(), Offset(0));
+    assert!(log.complete_flush(first).is_err());
+}
+
+#[test]
+fn a_failed_sync_that_nobody_hands_back_is_not_forgotten() {
+    let fs = MemFs::new();
+    let mut log = open(&fs, small_config());
+    append(&mut log, plain(3)).unwrap();
+    let ticket = log.begin_flush(NOW).unwrap().unwrap();
+    fs.inject(Fault::new(Effect::Io).on(Operation::Sync).times(1));
+    drop(ticket.sync(&fs));
+    assert!(log.poisoned().is_some());
+    assert!(append(&mut log, plain(3)).is_err());
+    assert!(log.begin_flush(NOW).is_err());
+}
+
 #[test]
 fn durable_offset_is_that_of_the_ticket() {
     let fs = MemFs::new();
