@@ -59,7 +59,8 @@ impl Flusher {
             }
             Some(Ok(None)) => entry.others.push(partition),
             Some(Err((failure, released))) => {
-                Self::tell_failure(&partition, &failure, released);
+                let offline = self.dir.failed(&failure);
+                Self::tell_failure(&partition, &offline, released);
                 self.end(Flushed::default(), [partition]);
             }
             None => self.end(Flushed::default(), [partition]),
