@@ -101,6 +101,11 @@ impl Trial<'_> {
         if !self.kit.rest.wait(self.scratch(), limit)? {
             self.outcome.restless += 1;
         }
+        self.fill()
+    }
+
+    /// Fills the page cache, see [`Filler`].
+    pub(super) fn fill(&mut self) -> Result<()> {
         // In a quick run once, and then with what the clients give back.
         if !(self.kit.quick && self.is_filled) {
             self.step("filling the page cache");

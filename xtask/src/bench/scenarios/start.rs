@@ -74,6 +74,8 @@ fn restarts(trial: &mut Trial<'_>, partitions: u64) -> Result<()> {
     trial.record(&case, CLEAN, millis(server.ready));
     let records = if partitions == 1 { trial.sized(1_000_000, 250_000) } else { 50_000 };
     saturation::fill(trial, &server, "many", records)?;
+    // Recovery reads from the disk, into memory that it would be the first to use.
+    trial.fill()?;
     trial.step(&format!("{case}, crash restart"));
     server.crash_and_restart()?;
     trial.record(&case, CRASH, millis(server.ready));
