@@ -113,8 +113,8 @@ pub fn write_checkpoints(
 }
 
 impl LogDirs {
-    /// Writes the recovery point of a future log that was cut, or of a log that a start found to end below the one in the checkpoint, before
-    /// anything is appended to it again: a power failure then must not leave a checkpoint that calls durable what was not synced.
+    /// Writes the recovery point of a future log that was cut, before anything is appended to it again: a power failure then must not
+    /// leave a checkpoint that calls durable what was not synced.
     ///
     /// # Errors
     /// The directory is offline, or is now.

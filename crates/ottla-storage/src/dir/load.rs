@@ -145,7 +145,7 @@ impl LogDirs {
                 }),
             }
         }
-        dir.set_left_to_load(load.jobs.len());
+        dir.set_left_to_load(load.jobs.len())?;
         Ok(load)
     }
 
@@ -162,13 +162,14 @@ impl LogDirs {
     ) -> Result<Admission, StartError> {
         let LoadOutcome { dir, path, key, recovery_point, result } = outcome;
         let opened = dir.check_online().and_then(|()| result.map_err(|e| dir.failed(&e)));
+        if let Ok((log, _)) = &opened
+            && (key.is_future || log.durable_offset() < recovery_point)
+        {
+            // Before anything is appended to it: a power failure then must not leave a checkpoint that calls durable what was not synced.
+            dir.take_back(&key.partition, log.recovery_point());
+        }
         // After a failure has taken the directory offline: nobody else must take the journal for used.
-        dir.note_loaded();
-        let is_done = || match dir.is_loaded() {
-            true => dir.attempt("remove the journal", |fs| remove_journal(fs, dir.path())),
-            false => Ok(()),
-        };
-        let (log, report) = match opened.and_then(|opened| is_done().map(|()| opened)) {
+        let (log, report) = match dir.note_loaded().and(opened) {
             Ok(opened) => opened,
             Err(offline) => return Ok(Admission::Failed(offline)),
         };
@@ -196,14 +197,7 @@ impl LogDirs {
         let last = Some(CheckpointEntry::of(&log));
         state.enter(key.clone(), Place { dir: Arc::clone(&dir), last });
         drop(state);
-        let placed = PlacedLog { key, dir, log };
-        let ended_below = placed.log.durable_offset() < recovery_point;
-        if (placed.key.is_future || ended_below)
-            && let Err(offline) = self.checkpoint_cut(&placed)
-        {
-            return Ok(Admission::Failed(offline));
-        }
-        Ok(Admission::Admitted(Box::new(placed), report))
+        Ok(Admission::Admitted(Box::new(PlacedLog { key, dir, log }), report))
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicIsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use ottla_types::{TopicPartition, Uuid};
+use ottla_types::{Offset, TopicPartition, Uuid};
 
 use super::DirOffline;
 use super::checkpoint_file::{
@@ -57,6 +57,8 @@ pub struct LogDir {
     /// Held while the volume is synced: of two syncs at a time the kernel tells one only that something could not be written.
     syncing_volume: Mutex<()>,
     loading: Mutex<Loading>,
+    /// Recovery points that the start takes back, until all its logs are loaded.
+    taken_back: Mutex<PartitionOffsets>,
     names: RwLock<()>,
     log_count: AtomicIsize,
     /// Held from collecting the offsets of a checkpoint until they are written.
@@ -102,6 +104,7 @@ impl LogDir {
             volume: Mutex::new(None),
             syncing_volume: Mutex::default(),
             loading: Mutex::default(),
+            taken_back: Mutex::default(),
             names: RwLock::default(),
             log_count: AtomicIsize::new(0),
             collecting: Mutex::default(),
@@ -289,13 +292,38 @@ impl LogDir {
         }
     }
 
-    pub(super) fn set_left_to_load(&self, left: usize) {
+    /// Notes how many logs are to be loaded.
+    pub(super) fn set_left_to_load(&self, left: usize) -> Result<(), DirOffline> {
         self.loading().left = Some(left);
+        self.end_loading()
     }
 
-    pub(super) fn note_loaded(&self) {
-        let mut loading = self.loading();
-        loading.left = loading.left.map(|left| left.saturating_sub(1));
+    /// Has a recovery point written with those of other logs when the last one is loaded: before that nothing is appended.
+    pub(super) fn take_back(&self, partition: &TopicPartition, recovery_point: Offset) {
+        self.taken_back().insert(partition.clone(), recovery_point);
+    }
+
+    /// Notes that a log was loaded, or cannot be, which has taken the directory offline.
+    pub(super) fn note_loaded(&self) -> Result<(), DirOffline> {
+        {
+            let mut loading = self.loading();
+            loading.left = loading.left.map(|left| left.saturating_sub(1));
+        }
+        self.end_loading()
+    }
+
+    /// When all logs are loaded, they have what the journal had of them. It must go also where nobody was in need of it: the
+    /// partition that it knows may have left, and may come back with other records.
+    fn end_loading(&self) -> Result<(), DirOffline> {
+        if !self.is_loaded() {
+            return Ok(());
+        }
+        let taken_back = std::mem::take(&mut *self.taken_back());
+        if !taken_back.is_empty() {
+            let _collecting = self.collect_offsets();
+            self.update_checkpoint(Checkpoint::RecoveryPoints, |entries| entries.extend(taken_back))?;
+        }
+        self.attempt("remove the journal", |fs| remove_journal(fs, &self.path))
     }
 
     /// Logs that are still to be loaded, for watching a long recovery; `None` before it is known.
@@ -366,6 +394,10 @@ impl LogDir {
 
     fn loading(&self) -> MutexGuard<'_, Loading> {
         self.loading.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn taken_back(&self) -> MutexGuard<'_, PartitionOffsets> {
+        self.taken_back.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn held_volume(&self) -> MutexGuard<'_, Option<Arc<dyn Volume>>> {

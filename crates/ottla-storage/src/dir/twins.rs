@@ -78,9 +78,9 @@ impl LogDirs {
         let aside = candidates.into_iter().filter_map(|other| {
             let LoadOutcome { dir, path, key, result, .. } = other;
             drop(result);
-            dir.note_loaded();
+            // Should anything fail, that has taken its directory offline.
+            dir.note_loaded().ok()?;
             dir.stale().add(&key.partition);
-            // Should it fail, that has taken its directory offline.
             rename_in(&dir, &path, &partition_dir_name(&key.partition, PartitionDirKind::Stray, unique)).ok()
         });
         let aside = aside.collect();

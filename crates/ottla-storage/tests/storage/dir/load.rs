@@ -218,6 +218,26 @@ fn a_log_that_ends_below_its_recovery_point_has_that_written_anew() {
     }
 }
 
+#[test]
+fn the_recovery_points_of_many_logs_that_end_below_them_are_written_at_once() {
+    let fs = formatted(&["/a"]);
+    let node = Node::start(&fs, &["/a"]).unwrap();
+    for partition in 0..8 {
+        node.create("t", partition).unwrap();
+        node.append("t", partition, 2).unwrap();
+        node.flush("t", partition).unwrap();
+    }
+    drop(node);
+    let lines: String = (0..8).map(|partition| format!("t {partition} 9\n")).collect();
+    put(&fs, "/a/recovery-point-offset-checkpoint", format!("0\n8\n{lines}").as_bytes());
+    fs.inject(Fault::new(Effect::Io).on(Operation::Rename).at("recovery-point-offset-checkpoint").after(1));
+    let node = Node::start(&fs, &["/a"]).unwrap();
+    assert_eq!(node.dirs.first_offline(), None, "it was written twice");
+    let points = checkpoint(&fs, "/a", "recovery-point-offset-checkpoint");
+    assert_eq!(points.len(), 8);
+    assert!(points.values().all(|point| *point <= Offset(2)), "{points:?}");
+}
+
 /// The kernel showed the topic id after a sync of it had failed, and no later sync wrote it: a power cut then made the log one of no topic.
 #[test]
 fn a_topic_id_whose_sync_failed_is_written_again() {
