@@ -1,5 +1,8 @@
 //! A partition that lies in two directories: a crash between the two renames that end a move, or a disk that failed then and is
-//! back, leaves it so. Kafka refuses to start (`LogManager.loadLog`); here the copy that has everything goes on.
+//! back, leaves it so. Kafka refuses to start (`LogManager.loadLog`), and recommends to delete the copy on the disk that has failed lately;
+//! here the copy that has everything goes on. What one has more than the other was acknowledged after the move, or was cut in the other
+//! when the move had failed: the directories do not tell, and nothing that was acknowledged may be lost. What was cut comes
+//! back only while nothing was written in its place.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

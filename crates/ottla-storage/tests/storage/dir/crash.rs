@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use ottla_storage::dir::{Checkpoint, DirOffline, LogKey, NewLog, flush_due, write_checkpoints};
-use ottla_storage::fs::{Fs, MemFs};
+use ottla_storage::fs::{Effect, Fault, Fs, MemFs, Operation};
 use ottla_storage::log::ReadRequest;
 use ottla_types::{LeaderEpoch, Offset};
 
@@ -204,6 +204,25 @@ fn of_two_replicas_the_one_with_more_goes_on() {
     let node = Node::start(&fs, &DIRS).unwrap();
     assert_eq!(node.dir_of("t", 0).as_deref(), Some(Path::new("/b")));
     assert_eq!(node.offsets("t", 0).map(|(start, _, end)| (start, end)), Some((0, 5)));
+    assert_eq!(node.set_aside, [Path::new("/a/t-0.0000000000000000000000000000abcd-stray")]);
+}
+
+/// The disk of the copy failed over its new name, and then the one in use was cut to nothing. A start knows only that one has more, as if the
+/// disk of the other had failed instead, and clients had been told that the rest is safe.
+#[test]
+fn of_two_replicas_the_one_with_more_goes_on_though_the_other_was_cut() {
+    let (fs, node, future) = about_to_promote();
+    fs.inject(Fault::new(Effect::Io).on(Operation::SyncDir).at("/b").times(1));
+    let mut current = Some(node.take(&key("t", 0)));
+    assert!(node.dirs.promote_future(&mut current, node.take(&future), 0x77, NOW).is_err());
+    let mut current = current.unwrap();
+    assert_eq!(current.dir.path(), Path::new("/a"));
+    current.log.truncate_to(Offset(0), NOW).unwrap();
+    // The process ends, the machine does not.
+    drop((current, node));
+    let node = Node::start(&fs, &DIRS).unwrap();
+    assert_eq!(node.dir_of("t", 0).as_deref(), Some(Path::new("/b")));
+    assert_eq!(node.offsets("t", 0).map(|(start, _, end)| (start, end)), Some((0, 3)));
     assert_eq!(node.set_aside, [Path::new("/a/t-0.0000000000000000000000000000abcd-stray")]);
 }
 
