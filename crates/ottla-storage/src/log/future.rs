@@ -5,7 +5,7 @@ use std::io;
 
 use ottla_types::{LeaderEpoch, Offset};
 
-use super::{AppendError, EpochEnd, Log, LogError, LogSlice, ReadError, ReadRequest};
+use super::{AppendError, EpochEnd, EpochEntry, Log, LogError, LogSlice, ReadError, ReadRequest};
 
 /// What a future log is to take next of the one that it copies.
 #[derive(Debug)]
@@ -136,7 +136,11 @@ impl Log {
             self.assign_topic_id(topic_id)?;
         }
         for entry in current.epoch_entries() {
-            self.assign_epoch_start(entry.epoch, entry.start);
+            // The copy may have records that were compacted away there since: they keep their epoch.
+            let begins_earlier = |own: &EpochEntry| own.epoch == entry.epoch && own.start < entry.start;
+            if !self.epoch_entries().iter().any(begins_earlier) {
+                self.assign_epoch_start(entry.epoch, entry.start);
+            }
         }
         self.set_high_watermark(current.high_watermark());
         match self.advance_log_start(current.log_start_offset().min(self.high_watermark())) {
