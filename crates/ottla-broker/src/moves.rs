@@ -15,7 +15,7 @@ use std::time::Duration;
 use ottla_config::Values;
 use ottla_protocol::ErrorCode;
 use ottla_security::quota::{Rate, Windows};
-use ottla_storage::dir::{Checkpoint, CreateError, LogDir, LogKey, NewLog, PlacedLog};
+use ottla_storage::dir::{Checkpoint, CreateError, DirOffline, LogDir, LogKey, NewLog, PlacedLog};
 use ottla_storage::log::{AppendError, LogError, ReadError, Taken};
 use tracing::{error, info, warn};
 
@@ -57,6 +57,8 @@ struct Move {
     future: PlacedLog,
     /// How often the end was put off.
     waited: u32,
+    /// Whether the journal of the future log's directory knows nothing of the partition.
+    is_forgotten: bool,
 }
 
 /// What became of a step.
@@ -157,7 +159,7 @@ impl Moves {
 
     fn push(&self, partition: Arc<Partition>, future: PlacedLog) {
         partition.set_future(Some(Future::of(&future)));
-        self.queue().moves.push_back(Move { partition, future, waited: 0 });
+        self.queue().moves.push_back(Move { partition, future, waited: 0, is_forgotten: false });
         self.changed.notify_all();
     }
 
@@ -336,23 +338,35 @@ fn copy(broker: &Broker, step: &mut Move) -> Result<Copied, CopyError> {
     }
 }
 
+/// Does what can be done before the replica is taken out: little is left to be synced then, and the journal of the directory
+/// that it comes to has nothing of a time when it was there before.
+fn prepare(broker: &Broker, step: &mut Move) -> Result<(), DirOffline> {
+    let future = &mut step.future;
+    future.log.flush(clock::now_ms()).map_err(|failure| future.dir.failed(&failure))?;
+    if !step.is_forgotten {
+        let ticket = broker.replicas.dirs().begin_promotion(future)?;
+        step.is_forgotten = broker.replicas.place(&future.dir).flusher.forget(ticket)?;
+    }
+    Ok(())
+}
+
 /// Puts a future log that has caught up in the place of the current one, if this is a good moment.
 fn finish(broker: &Arc<Broker>, mut step: Move) -> Step {
     let partition = Arc::clone(&step.partition);
-    // Before the replica is taken out, so that little is left to be synced then.
-    if let Err(failure) = step.future.log.flush(clock::now_ms()) {
-        error!(partition = %partition.id, "{}", step.future.dir.failed(&failure));
+    if let Err(offline) = prepare(broker, &mut step) {
+        error!(partition = %partition.id, "{offline}");
         return Step::Over;
     }
     let end = step.future.log.log_end_offset();
     step.waited += 1;
     let is_impatient = step.waited > PATIENCE;
+    let is_forgotten = step.is_forgotten;
     let taken = partition.take_if(|replica| {
         let log = replica.log();
-        log.log_end_offset() == end && (is_impatient || log.high_watermark() == end)
+        is_forgotten && log.log_end_offset() == end && (is_impatient || log.high_watermark() == end)
     });
     let Some(replica) = taken else {
-        // The flusher is at work, or there is more to copy.
+        // The flusher is at work, or there is more to copy, or the journal is full.
         std::thread::sleep(Duration::from_millis(1));
         return Step::PutOff(Box::new(step));
     };

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use ottla_storage::dir::DirOffline;
 use ottla_storage::log::JournalTicket;
 
 use super::journal::Group;
@@ -93,6 +94,28 @@ impl Flusher {
             Err(error) => self.fail_members(&entry.members, &error),
         }
         flushed
+    }
+
+    /// Has the journal, if there is one, know nothing of a log that comes to its directory ([`LogDirs::begin_promotion`]). `false`: there is no
+    /// room at the moment.
+    ///
+    /// # Errors
+    /// The journal cannot be written, which takes the directory offline.
+    ///
+    /// [`LogDirs::begin_promotion`]: ottla_storage::dir::LogDirs::begin_promotion
+    pub(crate) fn forget(self: &Arc<Self>, ticket: JournalTicket) -> Result<bool, DirOffline> {
+        match self.journal.forget(ticket) {
+            Ok(Group::Full) => Ok(false),
+            Ok(Group::Safe(unplaced)) => {
+                let mut queue = self.lock();
+                queue.settle(unplaced);
+                if !queue.is_closed {
+                    self.call(&mut queue, Instant::now());
+                }
+                Ok(true)
+            }
+            Err(error) => Err(self.dir.failed(&format_args!("cannot write the journal: {error}"))),
+        }
     }
 
     /// The journal cannot be written: nothing is known of what it has.

@@ -145,6 +145,11 @@ impl SharedJournal {
         Ok(Group::Safe(Unplaced { retiring, placing }))
     }
 
+    /// Has what a name stands for forgotten; where there is no journal nothing knows it.
+    pub(super) fn forget(&self, ticket: JournalTicket) -> std::io::Result<Group> {
+        if self.is_ready() { self.commit(&[], &[ticket]) } else { Ok(Group::Safe(Unplaced::default())) }
+    }
+
     /// Everything that was committed before the half was turned is durable in place.
     pub(super) fn retired(&self) {
         if let Some(open) = self.lock().as_mut() {

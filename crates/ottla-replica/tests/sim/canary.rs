@@ -8,14 +8,15 @@ use ottla_storage::fs::Operation;
 use crate::life::Life;
 use crate::world::Rules;
 
-fn caught(rules: Rules, seeds: u64) -> u64 {
+fn caught(rules: Rules, seeds: u64) -> usize {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
     let failed =
         (0..seeds).filter(|seed| catch_unwind(AssertUnwindSafe(|| Life::new(*seed, rules).live())).is_err());
-    let failed = failed.count() as u64;
+    let failed: Vec<u64> = failed.collect();
     std::panic::set_hook(hook);
-    failed
+    eprintln!("caught by {} of {seeds} seeds: {failed:?}", failed.len());
+    failed.len()
 }
 
 #[test]
@@ -51,4 +52,9 @@ fn pretending(operation: Operation, part: &'static str) -> Rules {
 #[test]
 fn a_journal_that_forgets_what_is_not_in_place_is_caught() {
     assert!(caught(Rules { is_retiring: false, ..Rules::default() }, 300) > 0);
+}
+
+#[test]
+fn a_journal_that_is_not_told_of_cuts_is_caught() {
+    assert!(caught(Rules { is_forgetting: false, ..Rules::default() }, 300) > 0);
 }

@@ -49,7 +49,11 @@ pub(crate) fn after_restart(life: &mut Life, topic: Topic) -> Result<Vec<Vec<u8>
     for batch in &found {
         life.tell(format_args!("{topic:?} has {}", shown(batch)));
     }
+    let is_elsewhere = life.is_elsewhere(topic);
     let model = life.models.get_mut(&topic).expect("each topic has its model");
+    if is_elsewhere && model.left_behind.is_some() {
+        model.uncut.clone_from(&model.left_behind);
+    }
     if is_moving {
         // It may take the place of the log, with what it had when its directory failed.
         model.cleaned = None;

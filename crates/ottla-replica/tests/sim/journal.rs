@@ -82,17 +82,22 @@ impl World {
         let dir = self.dir_of(topic);
         let ticket = self.with(topic, |replica| replica.log_mut().begin_cut(target));
         let ticket = ticket.map_err(|error| self.failed(topic, &error))?;
-        let journaling = self.journaling.get_mut(dir.path());
-        let journal = journaling.and_then(|journaling| {
-            Some((journaling.journal.as_mut()?, &mut journaling.touched, &mut journaling.retiring))
-        });
-        let (Some(ticket), Some((journal, touched, retiring))) = (ticket, journal) else { return Ok(()) };
+        ticket.map_or(Ok(()), |ticket| self.forget(&dir, ticket))
+    }
+
+    /// Has the journal of a directory, if there is one, forget what a ticket says.
+    pub(crate) fn forget(&mut self, dir: &LogDir, ticket: JournalTicket) -> Result<(), Stopped> {
+        if !self.rules.is_forgetting {
+            return Ok(());
+        }
+        let Some(journaling) = self.journaling.get_mut(dir.path()) else { return Ok(()) };
+        let Some(journal) = &mut journaling.journal else { return Ok(()) };
         match journal.commit(&[ticket]).map_err(|error| dir.failed(&error))? {
             Committed::Full => Err(Stopped::Idle),
             Committed::Safe => Ok(()),
             Committed::Turned => {
-                *retiring = std::mem::take(touched);
-                if retiring.is_empty() {
+                journaling.retiring = std::mem::take(&mut journaling.touched);
+                if journaling.retiring.is_empty() {
                     journal.retired();
                 }
                 Ok(())

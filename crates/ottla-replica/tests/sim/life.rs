@@ -369,7 +369,14 @@ impl Life {
         let id = self.world().dir_of(topic).id().expect("each directory has its id");
         if !self.fs.is_powered_off() {
             self.assigned.insert(topic, id);
+            self.model(topic).left_behind = None;
         }
+    }
+
+    /// Whether the start has found a topic where the controller was not told that it is.
+    pub(crate) fn is_elsewhere(&mut self, topic: Topic) -> bool {
+        let id = self.world().dir_of(topic).id();
+        self.assigned.get(&topic).is_some_and(|assigned| Some(*assigned) != id)
     }
 
     /// After a start: look, lead, flush, and let the clients come back.
@@ -607,8 +614,19 @@ impl Life {
     /// A new leader elsewhere had another end: what was not promised goes; and what was, if it was elected uncleanly.
     fn truncate(&mut self, topic: Topic) -> Result<(), Stopped> {
         let (start, watermark, end) = self.world().offsets(topic);
-        let is_unclean = topic != Topic::Compacted && self.dice.one_in(6);
-        let from = if is_unclean { start } else { watermark };
+        let (durable, secured) = self
+            .world()
+            .with(topic, |replica| (replica.log().durable_offset(), replica.log().secured_offset()));
+        // What is safe in the journal alone is more often cut than its part of all logs.
+        let is_of_journal = secured > durable && self.dice.one_in(2);
+        let is_unclean = topic != Topic::Compacted && (is_of_journal || self.dice.one_in(6));
+        let from = if is_unclean && is_of_journal {
+            durable.max(start)
+        } else if is_unclean {
+            start
+        } else {
+            watermark
+        };
         if from == end {
             return Err(Stopped::Idle);
         }
@@ -645,6 +663,11 @@ impl Life {
         let epoch = LeaderEpoch(self.epoch);
         let released = self.world().lead(epoch);
         self.released(released);
+        if self.dice.one_in(3) {
+            // Before anything newer tells a start that what was cut is stale.
+            let at = self.fs.operations() + self.dice.below(20);
+            self.fs.cut_power_at(at);
+        }
         let survived = self.models[&topic].batches.clone();
         self.resend(topic, &survived)
     }
@@ -670,7 +693,12 @@ impl Life {
                 let (start, watermark, end) = self.world().offsets(topic);
                 // As the broker, which rather waits for a moment in which nobody waits for an acknowledgement.
                 if watermark == end || self.dice.one_in(3) {
-                    self.world().finish_move(topic, unique)?;
+                    let finished = self.world().finish_move(topic, unique);
+                    if matches!(finished, Err(Stopped::Disk)) {
+                        let model = self.model(topic);
+                        model.left_behind = Some(model.batches.clone());
+                    }
+                    finished?;
                     self.report_directory(topic);
                     self.tally.moves_finished += 1;
                     // What was removed once, and came back with a crash, need not be in the copy.

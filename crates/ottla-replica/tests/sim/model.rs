@@ -24,6 +24,9 @@ pub(crate) struct Model {
     /// What a compacted log has lost, of what nobody was promised, while it was being moved: the copy in the other directory may
     /// have it. In a compacted log the hole that it left cannot be told from what compaction leaves.
     pub(crate) elsewhere: Vec<Vec<u8>>,
+    /// What a copy had that got its final name in a directory that failed over it. The start takes the longer of two replicas: it cannot
+    /// tell records that were cut in the shorter one from such as were acknowledged after a move.
+    pub(crate) left_behind: Option<Vec<Vec<u8>>>,
     /// Everything below was acknowledged, or could be read: it must never go.
     pub(crate) promised: i64,
     /// Of these, what was known to be durable.

@@ -34,11 +34,13 @@ pub(crate) struct Rules {
     pub(crate) pretended: Option<(Operation, &'static str)>,
     /// Whether logs are made durable in place before the journal forgets them.
     pub(crate) is_retiring: bool,
+    /// Whether the journal is told what it must not bring back: of logs that are cut, or come to its directory.
+    pub(crate) is_forgetting: bool,
 }
 
 impl Default for Rules {
     fn default() -> Self {
-        Self { durability: Durability::Sync, pretended: None, is_retiring: true }
+        Self { durability: Durability::Sync, pretended: None, is_retiring: true, is_forgetting: true }
     }
 }
 
@@ -479,15 +481,18 @@ impl World {
     }
 
     /// Puts a future log that has caught up in the place of the current one.
-    pub(crate) fn finish_move(&self, topic: Topic, unique: u128) -> Result<(), Stopped> {
+    pub(crate) fn finish_move(&mut self, topic: Topic, unique: u128) -> Result<(), Stopped> {
         let mut begun = self.journaling.values().flat_map(|journaling| &journaling.begun);
         if self.tickets.contains_key(&topic) || begun.any(|(begun, _)| *begun == topic) {
             return Err(Stopped::Idle);
         }
-        let mut moves = self.moves.lock().expect("no panic before");
-        let mut future = moves.remove(&topic).ok_or(Stopped::Idle)?;
-        drop(moves);
+        let moves = self.moves.get_mut().expect("no panic before");
+        let future = moves.get_mut(&topic).ok_or(Stopped::Idle)?;
         future.log.flush(self.now_ms).map_err(|error| Stopped::from(future.failed(&error)))?;
+        let (to, ticket) = (Arc::clone(&future.dir), self.dirs.begin_promotion(future)?);
+        self.forget(&to, ticket)?;
+        let moves = self.moves.get_mut().expect("no panic before");
+        let mut future = moves.remove(&topic).expect("it was there just now");
         let dir = self.dir_of(topic);
         let replica = self.replicas.lock().expect("no panic before").remove(&topic);
         let (log, rest) = replica.expect("each topic has its replica").detach();

@@ -11,6 +11,7 @@ use super::log_dir::{Checkpoint, LogDir};
 use super::log_dirs::{LogDirs, LogKey, Place, PlacedLog};
 use super::partition_dir::{PartitionDirKind, partition_dir_name};
 use super::removal::{Removal, Remover};
+use crate::log::JournalTicket;
 
 /// A renamed partition directory that waits for its removal.
 #[derive(Debug)]
@@ -62,9 +63,20 @@ impl LogDirs {
         rename_in(&dir, log.dir(), &partition_dir_name(&key.partition, PartitionDirKind::Stray, unique))
     }
 
+    /// What the journal of a future log's directory, if there is one, must have durably before [`LogDirs::promote_future`]: that what it
+    /// knows of the partition is void. It may know of a time when the partition was there before, and what was cut since could come
+    /// back after a power failure.
+    ///
+    /// # Errors
+    /// Opening a file, which takes the directory offline.
+    pub fn begin_promotion(&self, future: &mut PlacedLog) -> Result<JournalTicket, DirOffline> {
+        let name = partition_dir_name(&future.key.partition, PartitionDirKind::Current, 0);
+        future.log.begin_return(name).map_err(|error| future.dir.failed(&error))
+    }
+
     /// Ends a move between directories: the future log, which has caught up, becomes the current one and takes over its high
     /// watermark; the current one, if there still is one, is taken and deleted. The checkpoints of both directories are to be
-    /// written. (`replaceCurrentWithFutureLog`)
+    /// written. Where the future log's directory has a journal, [`LogDirs::begin_promotion`] comes first. (`replaceCurrentWithFutureLog`)
     ///
     /// # Errors
     /// Nothing has changed then, except that the future log's directory is offline. That the old log's directory fails is no

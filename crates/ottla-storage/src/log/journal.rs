@@ -137,6 +137,18 @@ impl Log {
         self.ticket(VOID, kept, 0, 0)
     }
 
+    /// What to write to the journal of the directory of this future log, before its own directory gets its final `name` there: that what the
+    /// journal has by that name is void. The partition may have been there before, and have been cut since, elsewhere.
+    ///
+    /// # Errors
+    /// As [`Log::begin_journal`].
+    pub(crate) fn begin_return(&mut self, name: String) -> Result<JournalTicket, LogError> {
+        let fs = self.fs.clone();
+        let file = self.active().log_file(fs.as_ref());
+        let file = self.poison_on_error(file)?;
+        Ok(self.ticket_of(name, self.topic_id.unwrap_or_default(), file, (VOID, Offset::ZERO), (0, 0)))
+    }
+
     fn ticket(
         &mut self,
         from: Offset,
@@ -147,10 +159,22 @@ impl Log {
         let fs = self.fs.clone();
         let file = self.active().log_file(fs.as_ref());
         let file = self.poison_on_error(file)?;
-        let (active, name) = (self.active(), self.dir.file_name().and_then(|name| name.to_str()));
+        let name = self.dir.file_name().and_then(|name| name.to_str());
         let (Some(topic_id), Some(name)) = (self.topic_id, name) else { return Ok(None) };
-        Ok(Some(JournalTicket {
-            name: name.to_owned(),
+        Ok(Some(self.ticket_of(name.to_owned(), topic_id, file, (from, to), (position, bytes))))
+    }
+
+    fn ticket_of(
+        &self,
+        name: String,
+        topic_id: Uuid,
+        file: Arc<dyn FsFile>,
+        (from, to): (Offset, Offset),
+        (position, bytes): (u32, u32),
+    ) -> JournalTicket {
+        let active = self.active();
+        JournalTicket {
+            name,
             topic_id,
             from,
             to,
@@ -160,7 +184,7 @@ impl Log {
             covered: Covered { base: active.base, size: active.size },
             voided: Arc::clone(&self.voided),
             voided_before: self.voided.load(Ordering::Acquire),
-        }))
+        }
     }
 
     /// The journal has what the ticket says, durably.

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use ottla_storage::dir::{Committed, JOURNAL_FILES, Journal, JournalContents};
+use ottla_storage::dir::{Committed, JOURNAL_FILES, Journal, JournalContents, LogKey, NewLog, PlacedLog};
 use ottla_storage::fs::{Fs, MemFs, OpenMode};
-use ottla_storage::log::{JournalTicket, Log};
+use ottla_storage::log::{JournalTicket, Log, Taken};
 use ottla_types::{Offset, Uuid};
 
-use super::support::{Node, formatted, key, names, put};
+use super::support::{NOW, Node, formatted, key, names, new_log, put};
 
 const DIR: &str = "/a";
 const HALF_BYTES: u64 = 16 * 1024;
@@ -263,4 +263,87 @@ fn a_cut_below_what_is_in_place_leaves_nothing_in_the_journal() {
     node.flush("one", 0).unwrap();
     journal.commit(&[begin_cut(3)]).unwrap();
     assert!(pieces().is_empty());
+}
+
+/// Copies a log to another directory, where it takes the place of the first.
+fn move_to(node: &Node, topic: &str, dir: &str, before: &mut dyn FnMut(&mut PlacedLog)) {
+    let future = LogKey::future(key(topic, 0).partition);
+    let to = node.dirs.by_path(Path::new(dir)).unwrap().id();
+    node.create_as(NewLog { dir_id: to, key: future.clone(), ..new_log(topic, 0) }).unwrap();
+    let (mut current, mut copy) = (Some(node.take(&key(topic, 0))), node.take(&future));
+    let log = &current.as_ref().unwrap().log;
+    loop {
+        let (end, epoch) = (copy.log.log_end_offset(), copy.log.latest_epoch());
+        let chunk = log.chunk_after(end, epoch, 1 << 20).unwrap();
+        let bytes = chunk.read().unwrap();
+        if copy.log.take_chunk(&chunk, bytes.as_deref(), NOW).unwrap() == Taken::Nothing {
+            break;
+        }
+    }
+    copy.log.take_over(log, NOW).unwrap();
+    before(&mut copy);
+    let moved = node.dirs.promote_future(&mut current, copy, 0x77, NOW).unwrap();
+    node.logs.lock().unwrap().insert(key(topic, 0), moved);
+}
+
+fn cut(node: &Node, topic: &str, target: i64) {
+    let mut logs = node.logs.lock().unwrap();
+    logs.get_mut(&key(topic, 0)).unwrap().log.truncate_to(Offset(target), NOW).unwrap();
+}
+
+/// The journal of the directory that it left has what was cut in the other one.
+#[test]
+fn a_log_that_comes_back_to_a_directory_does_not_get_back_what_it_lost_elsewhere() {
+    for is_told in [true, false] {
+        let fs = formatted(&[DIR, "/b"]);
+        let node = Node::start(&fs, &[DIR, "/b"]).unwrap();
+        let here = node.dirs.by_path(Path::new(DIR)).unwrap().id();
+        for topic in ["one", "two"] {
+            node.create_as(NewLog { dir_id: here, ..new_log(topic, 0) }).unwrap();
+            node.append(topic, 0, 2).unwrap();
+            node.flush(topic, 0).unwrap();
+        }
+        let mut journal = journal(&fs);
+        journaled(&node, &mut journal);
+        journaled(&node, &mut journal);
+        move_to(&node, "one", "/b", &mut |_| ());
+        cut(&node, "one", 3);
+        move_to(&node, "one", DIR, &mut |copy| {
+            let ticket = node.dirs.begin_promotion(copy).unwrap();
+            if is_told {
+                assert_eq!(journal.commit(&[ticket]).unwrap(), Committed::Safe);
+            }
+        });
+        drop(node);
+        fs.crash(1);
+        let node = Node::start(&fs, &[DIR, "/b"]).unwrap();
+        assert_eq!(node.dir_of("one", 0).as_deref(), Some(Path::new(DIR)));
+        assert_eq!((end(&node, "one"), end(&node, "two")), (if is_told { 3 } else { 4 }, 4));
+    }
+}
+
+/// Nobody has asked for what it knows: all logs have left, and one comes back, with another end.
+#[test]
+fn the_journal_of_a_directory_without_logs_goes_with_the_start() {
+    let there = |fs: &MemFs| JOURNAL_FILES.map(|name| names(fs, DIR).iter().any(|found| found == name));
+    let fs = formatted(&[DIR, "/b"]);
+    let node = Node::start(&fs, &[DIR, "/b"]).unwrap();
+    let here = node.dirs.by_path(Path::new(DIR)).unwrap().id();
+    node.create_as(NewLog { dir_id: here, ..new_log("one", 0) }).unwrap();
+    node.append("one", 0, 2).unwrap();
+    node.flush("one", 0).unwrap();
+    node.append("one", 0, 2).unwrap();
+    let mut journal = journal(&fs);
+    journal.commit(&[ticket(&node, "one").unwrap()]).unwrap();
+    move_to(&node, "one", "/b", &mut |_| ());
+    drop(node);
+    fs.crash(1);
+    assert_eq!(there(&fs), [true, true]);
+    let node = Node::start(&fs, &[DIR, "/b"]).unwrap();
+    assert_eq!((there(&fs), end(&node, "one")), ([false, false], 4));
+    cut(&node, "one", 3);
+    move_to(&node, "one", DIR, &mut |_| ());
+    drop(node);
+    fs.crash(2);
+    assert_eq!(end(&Node::start(&fs, &[DIR, "/b"]).unwrap(), "one"), 3);
 }
