@@ -78,6 +78,12 @@ pub(crate) fn errors(values: &Values) -> Vec<ConfigError> {
     if !values.list("group.coordinator.rebalance.protocols").iter().any(|protocol| protocol == "classic") {
         fail("group.coordinator.rebalance.protocols lacks classic: the classic protocol cannot be switched off.".into());
     }
+    for key in ["offsets.topic.compression.codec", "share.coordinator.state.topic.compression.codec"] {
+        let id = values.int(key);
+        if !(0..=4).contains(&id) {
+            fail(format!("{key} is {id}: it must be the id of a codec, 0 to 4."));
+        }
+    }
     let assignors = values.list("group.share.assignors").len();
     if assignors != 1 {
         fail(format!("group.share.assignors has {assignors} entries: it must have exactly one."));

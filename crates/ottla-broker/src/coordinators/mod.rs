@@ -8,6 +8,7 @@ mod shards;
 
 use ottla_coordinator::group::RequestToken;
 use ottla_protocol::ErrorCode;
+use ottla_record::Compression;
 use ottla_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId};
 
 pub(crate) use shard::{Marker, Shard, write_marker};
@@ -49,6 +50,8 @@ pub(crate) trait Core: Sized + Send + 'static {
     fn summary(&self) -> String;
     /// A timer's time has come.
     fn on_timer(&mut self, now_ms: i64, key: &Self::Timer) -> Self::Decision;
+    /// The codec of what is appended.
+    fn codec(config: &Self::Config) -> Compression;
     /// The bytes of an append.
     fn batch(append: &Self::Append) -> Batch;
     /// How long an append may take to count.

@@ -306,7 +306,7 @@ impl<C: Core> Shard<C> {
             }
             for entry in appends {
                 let batch = C::batch(&entry);
-                match append::append(&self.partition, &batch, guard) {
+                match append::append(&self.partition, &batch, C::codec(&self.config), guard) {
                     Ok(written) => {
                         state.core.appended(&entry, written.first);
                         let deadline_ms = now_ms() + C::commit_timeout_ms(&self.config, &entry);

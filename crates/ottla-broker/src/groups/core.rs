@@ -8,6 +8,7 @@ use ottla_coordinator::group::{
     GroupResponse, GroupShard, TimerKey,
 };
 use ottla_protocol::ErrorCode;
+use ottla_record::Compression;
 use ottla_types::{LeaderEpoch, Offset, ProducerId};
 use tracing::warn;
 
@@ -18,6 +19,8 @@ use crate::coordinators::{Act, Batch, Core, Work};
 pub(crate) struct Settings {
     pub(super) config: GroupConfig,
     pub(super) cluster: Arc<dyn ClusterView>,
+    /// `offsets.topic.compression.codec`.
+    pub(super) codec: Compression,
 }
 
 /// A search for the topics of a group's regular expressions.
@@ -70,6 +73,10 @@ impl Core for GroupShard {
 
     fn on_timer(&mut self, now_ms: i64, key: &TimerKey) -> Decision {
         Self::on_timer(self, now_ms, key)
+    }
+
+    fn codec(settings: &Settings) -> Compression {
+        settings.codec
     }
 
     fn batch(append: &Append) -> Batch {

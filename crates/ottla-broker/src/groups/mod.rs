@@ -16,6 +16,7 @@ use ottla_coordinator::group::{
     RequestContext, resolve_regexes,
 };
 use ottla_protocol::ErrorCode;
+use ottla_record::Compression;
 use ottla_storage::log::VerificationGuard;
 use ottla_types::{Offset, TopicName, Uuid};
 use tokio::sync::oneshot;
@@ -39,6 +40,7 @@ pub(crate) type CommittedOffset = (Arc<str>, TopicName, i32, i64);
 #[derive(Debug)]
 pub(crate) struct Groups {
     config: GroupConfig,
+    codec: Compression,
     load_bytes: u32,
     shards: Shards<GroupShard>,
     commits: Commits,
@@ -75,14 +77,17 @@ impl Groups {
             consumer_regex_refresh_interval_ms: values.int("group.consumer.regex.refresh.interval.ms"),
             ..GroupConfig::default()
         };
+        let codec = u8::try_from(values.int("offsets.topic.compression.codec"));
+        let codec = codec.ok().and_then(|id| Compression::from_id(id).ok()).unwrap_or_default();
         let load_bytes = values.int("offsets.load.buffer.size").unsigned_abs();
-        Self { config, load_bytes, shards: Shards::new(CONSUMER_OFFSETS), commits: Commits::default() }
+        Self { config, codec, load_bytes, shards: Shards::new(CONSUMER_OFFSETS), commits: Commits::default() }
     }
 
     /// This broker leads a partition of `__consumer_offsets` from now on: its shard is loaded in the background.
     pub(crate) fn lead(&self, broker: &Arc<Broker>, partition: Arc<Partition>) {
         let cluster: Arc<dyn ClusterView> = Arc::new(Cluster::new(broker));
-        let settings = core::Settings { config: self.config.clone(), cluster: Arc::clone(&cluster) };
+        let settings =
+            core::Settings { config: self.config.clone(), cluster: Arc::clone(&cluster), codec: self.codec };
         let perform = move |shard: &Arc<Shard<GroupShard>>, search: core::RegexSearch| {
             let (shard, cluster) = (Arc::clone(shard), Arc::clone(&cluster));
             tokio::task::spawn_blocking(move || {

@@ -5,6 +5,7 @@ use ottla_coordinator::transaction::{
     TransactionRecord, TransactionResponse, TransactionShard,
 };
 use ottla_protocol::ErrorCode;
+use ottla_record::Compression;
 use ottla_types::{LeaderEpoch, Offset, ProducerId};
 use tracing::warn;
 
@@ -57,6 +58,11 @@ impl Core for TransactionShard {
 
     fn on_timer(&mut self, now_ms: i64, key: &TimerKey) -> Decision {
         Self::on_timer(self, now_ms, key)
+    }
+
+    /// Never compressed, as the topic's own `compression.type` says.
+    fn codec(_: &TransactionConfig) -> Compression {
+        Compression::None
     }
 
     fn batch(append: &Append) -> Batch {

@@ -3,6 +3,7 @@
 mod limits;
 mod log_dirs;
 mod metrics;
+mod offsets_topic;
 mod scale;
 mod stop;
 mod support;

@@ -103,8 +103,8 @@ area! { Broker "Groups and offsets"
         "How often committed offsets are looked at for expiry.";
     "offsets.retention.minutes": Int "10080", AtLeast(1), High, ReadOnly, Yes,
         "How long offsets outlive the last member of their group.";
-    "offsets.topic.compression.codec": Int "0", Any, High, ReadOnly, Later,
-        "Codec of the offsets topic: 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd.";
+    "offsets.topic.compression.codec": Int "0", Any, High, ReadOnly, Yes,
+        "Codec in which the coordinator writes the offsets topic: 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd.";
     "offsets.topic.num.partitions": Int "50", AtLeast(1), High, ReadOnly, Yes,
         "Partitions of the offsets topic; not to be changed once it exists.";
     "offsets.topic.replication.factor": Short "3", AtLeast(1), High, ReadOnly, Yes,
