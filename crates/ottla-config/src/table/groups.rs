@@ -31,12 +31,12 @@ area! { Broker "Groups and offsets"
         "How often regular-expression subscriptions are matched against the topics again.";
     "group.consumer.session.timeout.ms": Int "45000", AtLeast(1), Medium, ReadOnly, Yes,
         "A member of a consumer group that is silent this long is removed.";
-    "group.coordinator.append.linger.ms": Int "-1", AtLeast(-1), Medium, ReadOnly, Later,
-        "How long the coordinator gathers records before it writes them; -1 adapts to the load.";
+    "group.coordinator.append.linger.ms": Int "-1", AtLeast(-1), Medium, ReadOnly, Nothing,
+        "How long the coordinator gathers records before it writes them; -1 adapts to the load. They are written at once here; one sync makes all that came meanwhile durable.";
     "group.coordinator.background.threads": Int "2", AtLeast(1), High, ReadOnly, Nothing,
         "Threads for offloaded assignments. Tasks here share the runtime's threads.";
-    "group.coordinator.cached.buffer.max.bytes": Int "1048588", AtLeast(524288), Medium, ClusterWide, Later,
-        "Largest write buffer that a coordinator keeps for reuse.";
+    "group.coordinator.cached.buffer.max.bytes": Int "1048588", AtLeast(524288), Medium, ClusterWide, Nothing,
+        "Largest write buffer that a coordinator keeps for reuse. None is kept here.";
     "group.coordinator.rebalance.protocols": List "classic,consumer,streams", NonEmptyListOf(&["consumer", "classic", "share", "streams"]), Medium, ReadOnly, Yes,
         "Group protocols that are switched on. Deprecated in Kafka in favour of feature versions.";
     "group.coordinator.threads": Int "4", AtLeast(1), High, ReadOnly, Nothing,

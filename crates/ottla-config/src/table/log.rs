@@ -9,8 +9,8 @@ area! { Broker "Log"
         "Create a topic when a client asks for the metadata of one that does not exist.";
     "compression.gzip.level": Int "-1", GzipLevel, Medium, ClusterWide, Yes,
         "Effort of gzip when the broker has to compress; -1 is the codec's own default.";
-    "compression.lz4.level": Int "9", Between(1, 17), Medium, ClusterWide, Yes,
-        "Effort of lz4 when the broker has to compress.";
+    "compression.lz4.level": Int "9", Between(1, 17), Medium, ClusterWide, Nothing,
+        "Effort of lz4 when the broker has to compress. The encoder here has one speed.";
     "compression.type": String "producer", OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]), High, ClusterWide, Yes,
         "Codec in which batches are stored; `producer` leaves them as they came.";
     "compression.zstd.level": Int "3", Between(-131072, 22), Medium, ClusterWide, Yes,

@@ -7,8 +7,8 @@ area! { Topic "Topics"
         "What happens to old data: `delete` removes whole segments by age and size, `compact` keeps the newest record of each key, both may be combined, and an empty list keeps everything.";
     "compression.gzip.level": Int "-1", GzipLevel, Medium, Always, Yes,
         "Effort of gzip when the broker has to compress; -1 is the codec's own default.";
-    "compression.lz4.level": Int "9", Between(1, 17), Medium, Always, Yes,
-        "Effort of lz4 when the broker has to compress.";
+    "compression.lz4.level": Int "9", Between(1, 17), Medium, Always, Nothing,
+        "Effort of lz4 when the broker has to compress. The encoder here has one speed.";
     "compression.type": String "producer", OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]), Medium, Always, Yes,
         "Codec in which batches are stored; `producer` leaves them as they came.";
     "compression.zstd.level": Int "3", Between(-131072, 22), Medium, Always, Yes,
