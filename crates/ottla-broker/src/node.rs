@@ -316,6 +316,12 @@ fn check_supported(config: &BrokerConfig) -> anyhow::Result<()> {
     {
         bail!("listener {} is not PLAINTEXT: TLS and SASL are not supported yet", secured.listener);
     }
+    if let Some(class) = config.authorizer() {
+        bail!(
+            "authorizer.class.name is {class}: authorizers are not supported yet, and without one everybody may do \
+             everything; leave the key out if that is meant"
+        );
+    }
     Ok(())
 }
 

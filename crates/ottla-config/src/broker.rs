@@ -6,7 +6,7 @@ use std::fmt;
 use crate::checks;
 use crate::embedded;
 use crate::error::ConfigError;
-use crate::key::{ConfigKey, Scope, Update};
+use crate::key::{ConfigKey, Effect, Scope, Update};
 use crate::node::NodeConfig;
 use crate::properties::parse_properties;
 use crate::synonyms::{broker_synonyms, listener_base_key, listener_key};
@@ -53,23 +53,27 @@ impl fmt::Debug for BrokerConfig {
 
 impl BrokerConfig {
     /// Reads and checks the sources. The second value are warnings, one sentence each: unknown and repeated keys,
-    /// combinations that work but are unwise.
+    /// settings without effect, combinations that work but are unwise.
     ///
     /// # Errors
     /// Everything that is wrong, one sentence each.
     pub fn load(sources: Sources<'_>) -> Result<(Self, Vec<String>), Vec<ConfigError>> {
         let overrides: Props = sources.overrides.iter().cloned().collect();
         let mut warnings = Vec::new();
-        let mut props = match sources.properties {
+        let (given, mut props) = match sources.properties {
             Some(text) => {
                 let mut props = read_file(text, &mut warnings).map_err(|error| vec![error])?;
                 props.extend(overrides);
-                props
+                (props.clone(), props)
             }
-            None => embedded::properties(&overrides),
+            None => {
+                let props = embedded::properties(&overrides);
+                (overrides, props)
+            }
         };
         share_node_id(&mut props);
         warnings.extend(props.keys().filter(|key| !is_known(key)).map(|key| unknown(key)));
+        warnings.extend(without_effect(&given));
         let config = Self::resolve(props, Props::new(), Props::new(), &mut warnings)?;
         Ok((config, warnings))
     }
@@ -95,6 +99,11 @@ impl BrokerConfig {
     /// What makes up the node.
     pub fn node(&self) -> &NodeConfig {
         &self.node
+    }
+
+    /// The authorizer that the node is to ask (`authorizer.class.name`).
+    pub fn authorizer(&self) -> Option<&str> {
+        self.values.string("authorizer.class.name").filter(|class| !class.is_empty())
     }
 
     /// The value of every broker key.
@@ -201,6 +210,18 @@ fn is_known(name: &str) -> bool {
 
 fn unknown(name: &str) -> String {
     format!("{name} is no configuration key; it is ignored.")
+}
+
+/// One sentence about all keys that are set to something else than their default and have no effect.
+fn without_effect(given: &Props) -> Option<String> {
+    let is_idle = |(name, value): &(&String, &String)| {
+        let key = find(Scope::Broker, listener_base_key(name).unwrap_or(name));
+        key.is_some_and(|key| key.effect != Effect::Yes && key.default_text() != Some(value.trim()))
+    };
+    let idle: Vec<&str> = given.iter().filter(is_idle).map(|(name, _)| name.as_str()).collect();
+    (!idle.is_empty()).then(|| {
+        format!("Set, but without effect here (see \"Works\" in docs/configuration.md): {}.", idle.join(", "))
+    })
 }
 
 /// Values of `listener.name.…` keys are checked as those of the plain key are.

@@ -80,6 +80,19 @@ fn unknown_and_repeated_keys_are_warnings() {
 }
 
 #[test]
+fn settings_without_effect_are_named_unless_they_are_defaults() {
+    let text = format!(
+        "{FILE}num.io.threads=16\nnum.network.threads=3\ncreate.topic.policy.class.name=a.B\nlog.retention.hours=5\n"
+    );
+    let (_, warnings) = load(Some(&text), &["replica.fetch.min.bytes=2"]).expect("valid");
+    let named = "create.topic.policy.class.name, num.io.threads, replica.fetch.min.bytes";
+    assert_eq!(
+        warnings,
+        [format!("Set, but without effect here (see \"Works\" in docs/configuration.md): {named}.")]
+    );
+}
+
+#[test]
 fn all_bad_values_are_reported_at_once() {
     let text =
         format!("{FILE}num.partitions=0\nlog.cleanup.policy=keep\nlistener.name.x.max.connections=-1\n");

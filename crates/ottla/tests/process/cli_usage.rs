@@ -86,6 +86,32 @@ fn subcommands(command: &[String]) -> Vec<String> {
 }
 
 #[test]
+fn a_node_that_should_ask_an_authorizer_does_not_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("server.properties");
+    let data = dir.path().join("data").display().to_string();
+    let settings = format!(
+        "process.roles=broker,controller\nnode.id=1\ncontroller.listener.names=CONTROLLER\nlog.dirs={data}\n\
+         listeners=PLAINTEXT://127.0.0.1:0,CONTROLLER://127.0.0.1:0\n\
+         controller.quorum.bootstrap.servers=127.0.0.1:9093\n"
+    );
+    std::fs::write(&file, settings.clone()).unwrap();
+    let file = file.display().to_string();
+    let formatted = ottla(&["format", "--config", &file]);
+    assert!(formatted.status.success(), "{formatted:?}");
+    assert_eq!(ottla(&["check-dir", "--config", &file]).status.code(), Some(0));
+    let class = "org.apache.kafka.metadata.authorizer.StandardAuthorizer";
+    std::fs::write(&file, format!("{settings}authorizer.class.name={class}\n")).unwrap();
+    let started = ottla(&["server", "--config", &file]);
+    let text = String::from_utf8_lossy(&started.stderr);
+    assert!(!started.status.success() && text.contains(class), "{text}");
+    let checked = ottla(&["check-dir", "--config", &file]);
+    assert_eq!(checked.status.code(), Some(2));
+    let text = String::from_utf8_lossy(&checked.stdout);
+    assert!(text.contains(&format!("authorizer.class.name is {class}")), "{text}");
+}
+
+#[test]
 fn help_teaches_by_examples() {
     let mut commands = vec![Vec::new()];
     let mut leaves = 0;

@@ -58,6 +58,12 @@ pub(super) fn inspect(place: &Place, log_dirs: &LogDirs, report: &mut Report) ->
         features_of_bootstrap(bootstrap.unwrap_or_default(), &mut metadata);
     }
     judge(&metadata, &image, log_dirs.node_id(), report);
+    if let Some(class) = place.config.as_ref().and_then(|config| config.authorizer()) {
+        report.blocks(
+            format!("authorizer.class.name is {class}"),
+            "authorizers are not served yet; without the key everybody may do everything",
+        );
+    }
     report.metadata = Some(metadata);
     Some(image)
 }
