@@ -1,6 +1,7 @@
 //! What all request handlers share: the image, the partitions of this broker, the coordinators, the controller.
 
 use std::collections::HashMap;
+use std::num::NonZero;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -11,6 +12,7 @@ use ottla_metadata::image::{Config, ConfigResource, MetadataImage};
 use ottla_net::ConnectionLimits;
 use ottla_protocol::ErrorCode;
 use ottla_types::{NodeId, TopicName, Uuid};
+use tokio::sync::Semaphore;
 
 use crate::auto_topics::AutoTopics;
 use crate::cleaner::LogCleaner;
@@ -70,6 +72,8 @@ pub(crate) struct Broker {
     pub(crate) quotas: Arc<Quotas>,
     pub(crate) telemetry: Arc<Telemetry>,
     is_stopping: AtomicBool,
+    /// For requests that are more work than their connection's thread may do: as many at a time as there are processors.
+    pub(crate) aside: Arc<Semaphore>,
     pub(crate) connections: Arc<ConnectionLimits>,
     /// The levels of this process's log.
     pub(crate) log_levels: LogLevels,
@@ -116,6 +120,7 @@ impl Broker {
             connections,
             log_levels,
             is_stopping: AtomicBool::new(false),
+            aside: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(1, NonZero::get))),
             telemetry: Arc::new(Telemetry::new(
                 values.boolean("ottla.client.telemetry.enable"),
                 usize::try_from(values.int("telemetry.max.bytes")).unwrap_or(0),

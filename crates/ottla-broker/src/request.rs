@@ -244,6 +244,18 @@ impl Request {
         if is_held { Outcome::hold(metered) } else { Outcome::later(metered) }
     }
 
+    /// Has the time counted that a thread spends on the request beside the task of its connection.
+    pub(crate) fn metered_aside<R>(busy: Option<Arc<BusyTime>>, work: impl FnOnce() -> R) -> R {
+        if let Some(busy) = &busy {
+            busy.resume();
+        }
+        let result = work();
+        if let Some(busy) = &busy {
+            busy.pause();
+        }
+        result
+    }
+
     /// The clock of this request, if it has one.
     pub(crate) fn busy(&self) -> Option<Arc<BusyTime>> {
         self.busy.clone()

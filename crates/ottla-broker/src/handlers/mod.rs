@@ -53,6 +53,7 @@ pub(crate) mod offset_fetch;
 pub(crate) mod offset_for_leader_epoch;
 pub(crate) mod produce;
 mod produce_batches;
+mod produce_effort;
 mod produce_transaction;
 pub(crate) mod push_telemetry;
 pub(crate) mod remove_raft_voter;

@@ -23,11 +23,12 @@ use ottla_protocol::messages::produce_response::{
     BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, TopicProduceResponse,
 };
 use ottla_protocol::messages::{ProduceRequest, ProduceResponse};
-use ottla_record::validate::{self, Checked, InvalidBatch, Origin};
+use ottla_record::validate::{Checked, InvalidBatch, Origin};
 use ottla_storage::log::{AppendInfo, AppendOrigin, LeaderAppend, VerificationGuard as Guard};
 use ottla_types::{LeaderEpoch, Offset, Sequence, TopicName, Uuid};
 
 use super::produce_batches as batches;
+use super::produce_effort::Effort;
 use super::produce_transaction::{self as transaction, Batch, Begun, Guards};
 use crate::broker::Broker;
 use crate::clock;
@@ -36,7 +37,7 @@ use crate::internal_topics;
 use crate::partition::Partition;
 use crate::request::Request;
 use crate::transactions;
-use crate::waiter::{Countdown, Need, Waiter};
+use crate::waiter::{Countdown, Need, Pipeline, UnderWay, Waiter};
 
 /// Kafka's admin client may write to internal topics (`AdminUtils.ADMIN_CLIENT_ID`).
 const ADMIN_CLIENT_ID: &str = "__admin_client";
@@ -56,6 +57,22 @@ struct WantedTopic {
     topic_id: Uuid,
     /// Partitions with the places of their records in the request's body.
     partitions: Vec<(i32, Range<usize>)>,
+}
+
+impl WantedTopic {
+    /// Its part of the response, without partitions.
+    fn response(&self, by_id: bool) -> TopicProduceResponse<'static> {
+        let (name, topic_id) = if by_id {
+            (Cow::Borrowed(""), self.topic_id)
+        } else {
+            (Cow::Owned(self.name.clone()), Uuid::default())
+        };
+        TopicProduceResponse {
+            name,
+            topic_id,
+            partition_responses: Vec::with_capacity(self.partitions.len()),
+        }
+    }
 }
 
 impl Wanted {
@@ -126,6 +143,25 @@ impl From<InvalidBatch> for Refusal {
     }
 }
 
+/// Why a batch is not appended.
+enum Unfit {
+    Refused(Refusal),
+    /// Whether it is to be is more work than may be done now.
+    Laborious,
+}
+
+impl From<Refusal> for Unfit {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<ErrorCode> for Unfit {
+    fn from(code: ErrorCode) -> Self {
+        Self::Refused(code.into())
+    }
+}
+
 /// An appended batch whose high watermark is awaited.
 struct Pending {
     partition: Arc<Partition>,
@@ -147,15 +183,15 @@ pub(crate) fn handle(broker: &Arc<Broker>, request: Request) -> Outcome {
         }
     };
     let Some((verification, places)) = begun.map(Begun::into_parts) else {
-        return append_all(broker, request, wanted, &Guards::new());
+        return append_all(broker, request, wanted, Guards::new());
     };
     match verification.at_once(broker) {
-        Ok(verified) => append_all(broker, request, wanted, &Begun::guards(places, verified)),
+        Ok(verified) => append_all(broker, request, wanted, Begun::guards(places, verified)),
         Err(verification) => {
             let broker = Arc::clone(broker);
             Outcome::hold(async move {
                 let verified = verification.wait(&broker, true).await;
-                append_all(&broker, request, wanted, &Begun::guards(places, verified))
+                append_all(&broker, request, wanted, Begun::guards(places, verified))
             })
         }
     }
@@ -189,70 +225,176 @@ fn begin_verification(
     transaction::begin(broker, request, id, batches.into_iter())
 }
 
-fn append_all(broker: &Arc<Broker>, mut request: Request, wanted: Wanted, guards: &Guards) -> Outcome {
-    let Wanted { acks, timeout_ms, topics, refusal, .. } = wanted;
-    let image = broker.image();
-    let mut pending = Vec::new();
-    let mut responses = Vec::with_capacity(topics.len());
-    let pipeline = Arc::clone(&request.session.pipeline);
-    let under_way = (acks == -1).then(|| pipeline.begin());
-    // All of a request is flushed together: the flusher is told early only if that is one partition.
-    let is_one = topics.iter().map(|topic| topic.partitions.len()).sum::<usize>() == 1;
-    let may_tell = is_one && under_way.is_some() && pipeline.is_full();
-    let mut need = may_tell.then(|| Need { pipeline: Arc::clone(&pipeline), is_told: false });
-    for (topic_index, topic) in topics.into_iter().enumerate() {
+/// Appends all of a request, here or aside.
+fn append_all(broker: &Arc<Broker>, request: Request, wanted: Wanted, guards: Guards) -> Outcome {
+    let effort = Effort::of_body(request.body().len());
+    let mut appends = Appends::new(broker, request, wanted, guards);
+    if effort == Effort::Quick && appends.go_on(broker, effort) {
+        return appends.answer(broker);
+    }
+    let broker = Arc::clone(broker);
+    Outcome::hold(async move {
+        let Ok(permit) = Arc::clone(&broker.aside).acquire_owned().await else {
+            return Outcome::close("the node stops");
+        };
+        let worked = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            let busy = appends.request.busy();
+            Request::metered_aside(busy, || {
+                appends.go_on(&broker, Effort::Any);
+                appends.answer(&broker)
+            })
+        });
+        worked.await.unwrap_or_else(|_| Outcome::close("an append panicked"))
+    })
+}
+
+/// How far the appends of a request are.
+struct Appends {
+    request: Request,
+    image: Arc<MetadataImage>,
+    acks: i16,
+    timeout_ms: i32,
+    refusal: Option<ErrorCode>,
+    guards: Guards,
+    topics: Vec<WantedTopic>,
+    /// What comes next: topic, and partition in it.
+    next: (usize, usize),
+    responses: Vec<TopicProduceResponse<'static>>,
+    pending: Vec<Pending>,
+    pipeline: Arc<Pipeline>,
+    under_way: Option<UnderWay>,
+    need: Option<Need>,
+}
+
+impl Appends {
+    fn new(broker: &Broker, request: Request, wanted: Wanted, guards: Guards) -> Self {
+        let Wanted { acks, timeout_ms, topics, refusal, .. } = wanted;
+        let pipeline = Arc::clone(&request.session.pipeline);
+        let under_way = (acks == -1).then(|| pipeline.begin());
+        // All of a request is flushed together: the flusher is told early only if that is one partition.
+        let is_one = topics.iter().map(|topic| topic.partitions.len()).sum::<usize>() == 1;
+        let may_tell = is_one && under_way.is_some() && pipeline.is_full();
+        let need = may_tell.then(|| Need { pipeline: Arc::clone(&pipeline), is_told: false });
+        Self {
+            request,
+            image: broker.image(),
+            acks,
+            timeout_ms,
+            refusal,
+            guards,
+            responses: Vec::with_capacity(topics.len()),
+            topics,
+            next: (0, 0),
+            pending: Vec::new(),
+            pipeline,
+            under_way,
+            need,
+        }
+    }
+
+    /// Appends what is left; `false` if the next batch needs more effort.
+    fn go_on(&mut self, broker: &Arc<Broker>, effort: Effort) -> bool {
+        let topics = std::mem::take(&mut self.topics);
+        let image = Arc::clone(&self.image);
         let mut append = TopicAppend {
             broker,
             image: &image,
-            request: &mut request,
-            acks,
-            refusal,
-            guards,
-            pending: &mut pending,
-            need: need.as_mut(),
+            acks: self.acks,
+            effort,
+            request: &mut self.request,
+            need: self.need.as_mut(),
         };
-        responses.push(append.topic(topic, topic_index));
-    }
-    request.drop_body();
-    let mut response = ProduceResponse { responses, ..ProduceResponse::default() };
-    if acks == 0 {
-        return match response
-            .responses
-            .iter()
-            .flat_map(|t| &t.partition_responses)
-            .find(|p| p.error_code != 0)
-        {
-            // The only way to tell such a client of an error is to close its connection.
-            Some(failed) => Outcome::close(format!(
-                "a Produce with acks=0 failed with {}",
-                ErrorCode::from_code(failed.error_code).name()
-            )),
-            None => request.finish_silently(),
-        };
-    }
-    add_leader_hints(broker, &image, &request, &mut response);
-    let Some(under_way) = under_way else { return request.reply(&response) };
-    let is_told = need.is_some_and(|need| need.is_told);
-    let waiting = Countdown::of(pending.len(), under_way);
-    for wait in &pending {
-        if !wait.partition.park_ack(wait.required, Waiter::Acks(Arc::clone(&waiting))) {
-            waiting.count_down();
+        let by_id = append.request.api_version >= 13;
+        while let Some(topic) = topics.get(self.next.0) {
+            let found = if by_id {
+                image.topics().by_id(topic.topic_id).ok_or(ErrorCode::UnknownTopicId)
+            } else {
+                image.topics().by_name(&topic.name).ok_or(ErrorCode::UnknownTopicOrPartition)
+            };
+            if self.responses.len() == self.next.0 {
+                self.responses.push(topic.response(by_id));
+            }
+            while let Some((index, records)) = topic.partitions.get(self.next.1) {
+                let guard = self.guards.get(&self.next).copied().unwrap_or(Ok(Guard::default()));
+                let appended = match (self.refusal, &found, guard) {
+                    (Some(code), ..) => Err(Refusal::of_request(code).into()),
+                    (None, Err(code), _) => Err((*code).into()),
+                    (None, Ok(_), Err(code)) => {
+                        Err(transaction::refusal(code, append.request.api_version).into())
+                    }
+                    (None, Ok(found), Ok(guard)) => {
+                        append.partition(&found.name, (found.id, *index), records.clone(), guard)
+                    }
+                };
+                let answer = match appended {
+                    Ok((partition, info, log_append_time)) => {
+                        let required = info.last_offset.next();
+                        let (topic, index_in_topic) = self.next;
+                        self.pending.push(Pending { partition, required, topic, index: index_in_topic });
+                        accepted(*index, &info, log_append_time)
+                    }
+                    Err(Unfit::Refused(refusal)) => refused(*index, refusal),
+                    Err(Unfit::Laborious) => {
+                        self.topics = topics;
+                        return false;
+                    }
+                };
+                self.responses[self.next.0].partition_responses.push(answer);
+                self.next.1 += 1;
+            }
+            self.next = (self.next.0 + 1, 0);
         }
+        true
     }
-    if waiting.is_done() {
-        settle(&pending, &mut response);
-        return request.reply(&response);
+
+    /// All is appended or refused: answers now, or when what was appended counts.
+    fn answer(self, broker: &Broker) -> Outcome {
+        let Self {
+            mut request, image, acks, timeout_ms, responses, pending, pipeline, under_way, need, ..
+        } = self;
+        request.drop_body();
+        let mut response = ProduceResponse { responses, ..ProduceResponse::default() };
+        if acks == 0 {
+            return answer_nothing(request, &response);
+        }
+        add_leader_hints(broker, &image, &request, &mut response);
+        let Some(under_way) = under_way else { return request.reply(&response) };
+        let is_told = need.is_some_and(|need| need.is_told);
+        let waiting = Countdown::of(pending.len(), under_way);
+        for wait in &pending {
+            if !wait.partition.park_ack(wait.required, Waiter::Acks(Arc::clone(&waiting))) {
+                waiting.count_down();
+            }
+        }
+        if waiting.is_done() {
+            settle(&pending, &mut response);
+            return request.reply(&response);
+        }
+        if !is_told && pipeline.is_full() {
+            pending.iter().for_each(|wait| wait.partition.press(Some(&pipeline)));
+        }
+        Outcome::later(async move {
+            let limit = Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0));
+            // Whether in time or not, the high watermarks tell what counts.
+            _ = tokio::time::timeout(limit, waiting.wait()).await;
+            settle(&pending, &mut response);
+            request.reply(&response)
+        })
     }
-    if !is_told && pipeline.is_full() {
-        pending.iter().for_each(|wait| wait.partition.press(Some(&pipeline)));
+}
+
+/// The end of a request with `acks=0`.
+fn answer_nothing(request: Request, response: &ProduceResponse<'_>) -> Outcome {
+    let mut answers = response.responses.iter().flat_map(|topic| &topic.partition_responses);
+    match answers.find(|answer| answer.error_code != 0) {
+        // The only way to tell such a client of an error is to close its connection.
+        Some(failed) => Outcome::close(format!(
+            "a Produce with acks=0 failed with {}",
+            ErrorCode::from_code(failed.error_code).name()
+        )),
+        None => request.finish_silently(),
     }
-    Outcome::later(async move {
-        let limit = Duration::from_millis(u64::try_from(timeout_ms).unwrap_or(0));
-        // Whether in time or not, the high watermarks tell what counts.
-        _ = tokio::time::timeout(limit, waiting.wait()).await;
-        settle(&pending, &mut response);
-        request.reply(&response)
-    })
 }
 
 /// Puts errors where a batch was appended but does not count: its log failed, its partition is gone, or time is up.
@@ -287,68 +429,39 @@ fn refused(index: i32, refusal: Refusal) -> PartitionProduceResponse<'static> {
     }
 }
 
-/// Appends what one request holds for a topic.
+fn accepted(
+    index: i32,
+    info: &AppendInfo,
+    log_append_time: Option<i64>,
+) -> PartitionProduceResponse<'static> {
+    PartitionProduceResponse {
+        index,
+        error_code: 0,
+        base_offset: info.first_offset.value(),
+        log_append_time_ms: log_append_time.unwrap_or(-1),
+        log_start_offset: info.log_start_offset.value(),
+        ..PartitionProduceResponse::default()
+    }
+}
+
+/// Appends to one partition after the other.
 struct TopicAppend<'a> {
     broker: &'a Arc<Broker>,
     image: &'a MetadataImage,
     request: &'a mut Request,
     acks: i16,
-    refusal: Option<ErrorCode>,
-    guards: &'a Guards,
-    pending: &'a mut Vec<Pending>,
+    effort: Effort,
     need: Option<&'a mut Need>,
 }
 
 impl TopicAppend<'_> {
-    fn topic(&mut self, topic: WantedTopic, topic_index: usize) -> TopicProduceResponse<'static> {
-        let by_id = self.request.api_version >= 13;
-        let found = if by_id {
-            self.image.topics().by_id(topic.topic_id).ok_or(ErrorCode::UnknownTopicId)
-        } else {
-            self.image.topics().by_name(&topic.name).ok_or(ErrorCode::UnknownTopicOrPartition)
-        };
-        let mut responses = Vec::with_capacity(topic.partitions.len());
-        for (index, (partition_index, records)) in topic.partitions.into_iter().enumerate() {
-            let guard = self.guards.get(&(topic_index, index)).copied().unwrap_or(Ok(Guard::default()));
-            let appended = match (self.refusal, &found, guard) {
-                (Some(code), ..) => Err(Refusal::of_request(code)),
-                (None, Err(code), _) => Err((*code).into()),
-                (None, Ok(_), Err(code)) => Err(transaction::refusal(code, self.request.api_version)),
-                (None, Ok(found), Ok(guard)) => {
-                    self.partition(&found.name, (found.id, partition_index), records, guard)
-                }
-            };
-            responses.push(match appended {
-                Ok((partition, info, log_append_time)) => {
-                    let required = info.last_offset.next();
-                    self.pending.push(Pending { partition, required, topic: topic_index, index });
-                    PartitionProduceResponse {
-                        index: partition_index,
-                        error_code: 0,
-                        base_offset: info.first_offset.value(),
-                        log_append_time_ms: log_append_time.unwrap_or(-1),
-                        log_start_offset: info.log_start_offset.value(),
-                        ..PartitionProduceResponse::default()
-                    }
-                }
-                Err(refusal) => refused(partition_index, refusal),
-            });
-        }
-        let (name, topic_id) = if by_id {
-            (Cow::Borrowed(""), topic.topic_id)
-        } else {
-            (Cow::Owned(topic.name), Uuid::default())
-        };
-        TopicProduceResponse { name, topic_id, partition_responses: responses }
-    }
-
     fn partition(
         &mut self,
         name: &TopicName,
         (topic_id, index): (Uuid, i32),
         records: Range<usize>,
         guard: Guard,
-    ) -> Result<(Arc<Partition>, AppendInfo, Option<i64>), Refusal> {
+    ) -> Result<(Arc<Partition>, AppendInfo, Option<i64>), Unfit> {
         let Some(metadata) = self.image.topics().partition(topic_id, index) else {
             return Err(ErrorCode::UnknownTopicOrPartition.into());
         };
@@ -365,9 +478,11 @@ impl TopicAppend<'_> {
         let appended = self.append(&partition, metadata, records, guard);
         match appended {
             Ok((info, log_append_time)) => Ok((partition, info, log_append_time)),
-            Err(refusal) => {
-                partition.traffic.append_refused(refusal.code);
-                Err(refusal)
+            Err(unfit) => {
+                if let Unfit::Refused(refusal) = &unfit {
+                    partition.traffic.append_refused(refusal.code);
+                }
+                Err(unfit)
             }
         }
     }
@@ -378,7 +493,7 @@ impl TopicAppend<'_> {
         metadata: &PartitionImage,
         records: Range<usize>,
         guard: Guard,
-    ) -> Result<(AppendInfo, Option<i64>), Refusal> {
+    ) -> Result<(AppendInfo, Option<i64>), Unfit> {
         let settings = partition.settings();
         // More replicas than there are cannot be in sync (`Partition.effectiveMinIsr`).
         let wanted = usize::try_from(settings.min_insync_replicas).unwrap_or(0).min(metadata.replicas.len());
@@ -389,8 +504,8 @@ impl TopicAppend<'_> {
         let now_ms = clock::now_ms();
         let start = || partition.with(|replica| replica.log().log_start_offset().value()).unwrap_or(-1);
         let rules = settings.rules(&partition.id, Origin::Client);
-        let checked = validate::check(bytes, &rules, now_ms)
-            .map_err(|error| Refusal::from(error).starting_at(start()))?;
+        let checked = self.effort.check(bytes, &rules, now_ms).ok_or(Unfit::Laborious)?;
+        let checked = checked.map_err(|error| Refusal::from(error).starting_at(start()))?;
         let log_append_time = checked.log_append_time();
         let info = append(partition, self.need.as_deref_mut(), checked, bytes, (guard, now_ms))
             .map_err(|error| error.starting_at(start()))?;

@@ -1,9 +1,11 @@
 //! Limits on connections and requests, and that they can be changed while the node runs.
 
 use std::io::{Read as _, Write as _};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use ottla_protocol::messages::MetadataRequest;
+use ottla_record::{BatchBuilder, Compression};
 
 use crate::support::{Client, PATIENCE, TestNode};
 
@@ -95,4 +97,37 @@ fn idle_and_half_closed_connections_go() {
     half.stream.shutdown(std::net::Shutdown::Write).expect("a socket");
     half.receive::<MetadataRequest<'_>>(12).expect("what was asked is answered");
     assert_eq!(half.stream.read(&mut [0]).unwrap_or(0), 0, "and then it is closed");
+}
+
+#[test]
+fn batches_that_unpack_to_much_hold_up_their_own_clients_only() {
+    const BOMBS: usize = 6;
+    let node = TestNode::start(&[]);
+    node.client().create("t", 1);
+    let mut builder = BatchBuilder::new().codec(Compression::Gzip);
+    for _ in 0..64 {
+        builder.append(1_700_000_000_000, None, Some(&vec![0; 1 << 20]), &[]).expect("a record");
+    }
+    let bomb = builder.build().expect("a batch");
+    assert!(bomb.len() < 100_000, "it looks small");
+    let answered = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let mut client = node.client();
+                while answered.load(Ordering::Relaxed) < BOMBS {
+                    let answers = client.answers_to_batch("t", [0], bomb.clone());
+                    assert_eq!(answers[0].error_code, 0, "{answers:?}");
+                    answered.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        let (mut other, mut served) = (node.client(), 0);
+        while answered.load(Ordering::Relaxed) < BOMBS {
+            assert!(other.is_served());
+            served += 1;
+        }
+        // Nothing is said of time, of which a busy machine has little.
+        assert!(served > 20 * BOMBS, "only {served} requests were answered beside {BOMBS} batches");
+    });
 }

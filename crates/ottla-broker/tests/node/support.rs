@@ -196,8 +196,17 @@ impl Client {
     ) -> Vec<PartitionProduceResponse<'static>> {
         let mut batch = BatchBuilder::new();
         batch.append(1_700_000_000_000, key, Some(value), &[]).expect("a record");
-        let records = batch.build().expect("a batch");
-        let records = bytes::Bytes::from(records);
+        self.answers_to_batch(topic, partitions, batch.build().expect("a batch"))
+    }
+
+    /// Sends the same batch to some partitions.
+    pub(crate) fn answers_to_batch(
+        &mut self,
+        topic: &str,
+        partitions: impl IntoIterator<Item = i32>,
+        batch: Vec<u8>,
+    ) -> Vec<PartitionProduceResponse<'static>> {
+        let records = bytes::Bytes::from(batch);
         let partitions = partitions.into_iter();
         let partition_data = partitions
             .map(|index| PartitionProduceData { index, records: Some(records.clone().into()) })
