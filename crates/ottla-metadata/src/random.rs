@@ -1,6 +1,6 @@
 //! Random values for decisions, drawn from a seed that the caller gives: the same seed gives the same records.
 
-use ottla_types::Uuid;
+use ottla_types::{SplitMix64, Uuid};
 
 /// A generator (xoshiro256**) seeded by the shell from the operating system, or by a test or simulation from its own seed.
 #[derive(Clone, Debug)]
@@ -26,14 +26,10 @@ impl Random {
     /// A generator for tests: short seeds are spread over the whole state.
     pub fn from_u64(seed: u64) -> Self {
         let mut bytes = [0; 32];
-        let mut x = seed;
+        // The generator that xoshiro's authors give for seeding.
+        let mut spread = SplitMix64::new(seed);
         for chunk in bytes.chunks_mut(8) {
-            // SplitMix64, the generator that xoshiro's authors give for seeding.
-            x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut z = x;
-            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            chunk.copy_from_slice(&(z ^ (z >> 31)).to_le_bytes());
+            chunk.copy_from_slice(&spread.next_u64().to_le_bytes());
         }
         Self::new(bytes)
     }

@@ -1,16 +1,18 @@
-//! Newtypes for every id, offset and epoch of Kafka, the integer encodings that the wire and the disk share, and the
-//! hash that places a key on a partition of an internal topic.
+//! Newtypes for every id, offset and epoch of Kafka, the integer encodings that the wire and the disk share, the
+//! hash that places a key on a partition of an internal topic, and numbers drawn from a seed.
 //!
 //! Nothing here knows about messages, files or time.
 
 mod ids;
 mod offsets;
+mod random;
 mod topic;
 mod uuid;
 pub mod varint;
 
 pub use ids::{BrokerEpoch, LeaderEpoch, NodeId, ProducerEpoch, ProducerId, Sequence};
 pub use offsets::Offset;
+pub use random::SplitMix64;
 pub use topic::{PartitionIndex, TopicError, TopicName, TopicPartition, partition_for_key};
 pub use uuid::{Uuid, UuidError};
 

@@ -10,9 +10,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use crate::support::filler::Random;
 use crate::support::{codecs, for_each_sample};
 use ottla_protocol::{ApiKey, ErrorCode, Listener};
+use ottla_types::SplitMix64;
 
 /// The JVM that runs `Messages.java`; one at a time, for the memory.
 struct Jvm {
@@ -139,12 +139,12 @@ fn is_known_difference(ours: &Result<Vec<u8>, String>, theirs: &Result<Vec<u8>, 
 #[test]
 fn kafka_makes_the_same_of_damaged_messages() {
     let Some(jars) = jars() else { return };
-    let mut random = Random(3);
+    let mut random = SplitMix64::new(3);
     let (mut commands, mut ours) = (Vec::new(), Vec::new());
     for_each_sample(40, |codec, version, bytes| {
         let mut damaged = bytes.to_vec();
-        if let Some(at) = random.next().checked_rem(damaged.len() as u64) {
-            damaged[at as usize] = random.next() as u8;
+        if let Some(at) = random.next_u64().checked_rem(damaged.len() as u64) {
+            damaged[at as usize] = random.next_u64() as u8;
             commands.push(recode(codec.name, version, &damaged));
             ours.push((codec.name, version, (codec.recode)(&damaged, version), damaged));
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ottla_types::Offset;
+use ottla_types::{Offset, SplitMix64};
 
 use super::files;
 use super::segment::Segment;
@@ -60,11 +60,7 @@ impl Log {
         if bound <= 0 {
             return 0;
         }
-        // splitmix64
-        let mut z = self.jitter_seed.wrapping_add(base.0.cast_unsigned().wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        let random = (z ^ (z >> 31)) % bound.cast_unsigned();
-        i64::try_from(random).unwrap_or(0)
+        let random = SplitMix64::nth(self.jitter_seed, base.0.cast_unsigned());
+        i64::try_from(random % bound.cast_unsigned()).unwrap_or(0)
     }
 }

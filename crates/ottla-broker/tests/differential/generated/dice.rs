@@ -1,23 +1,19 @@
 //! Numbers from a seed.
 
 use ottla_protocol::messages::ApiKey;
+use ottla_types::SplitMix64;
 
-/// SplitMix64: the same numbers for the same seed, everywhere and always.
-pub(super) struct Dice(pub(super) u64);
+/// What a sequence of requests is drawn with.
+pub(super) struct Dice(SplitMix64);
 
 impl Dice {
-    fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+    pub(super) fn new(seed: u64) -> Self {
+        Self(SplitMix64::new(seed))
     }
 
     /// 0 to `bound` - 1.
     pub(super) fn below(&mut self, bound: usize) -> usize {
-        let bound = u64::try_from(bound).expect("a small number");
-        usize::try_from(self.roll() % bound).expect("a small number")
+        self.0.index(bound)
     }
 
     pub(super) fn chance(&mut self, percent: usize) -> bool {

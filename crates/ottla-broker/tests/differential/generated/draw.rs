@@ -21,7 +21,7 @@ enum Theme {
 
 /// The steps of a seed.
 pub(super) fn draw(seed: u64, count: usize) -> Vec<Op> {
-    let mut dice = Dice(seed);
+    let mut dice = Dice::new(seed);
     let theme = dice.one(&[
         Theme::Topics,
         Theme::Records,

@@ -1,34 +1,14 @@
 //! Random encodings of a message, made from its schema alone: independent of the generated code that they test.
 
+use ottla_types::SplitMix64;
+
 use super::schema::{Field, Message, Range, Type};
-
-/// A small seeded generator (SplitMix64).
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// A number below `bound`.
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
-    }
-}
 
 struct Filler<'m> {
     message: &'m Message,
     version: i16,
     is_flexible: bool,
-    random: Random,
+    random: SplitMix64,
     out: Vec<u8>,
 }
 
@@ -37,7 +17,7 @@ struct Filler<'m> {
 pub(crate) fn encoding(message: &Message, version: i16, seed: u64) -> Vec<u8> {
     let name_hash =
         message.name.bytes().fold(seed, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
-    let random = Random(name_hash.wrapping_mul(1000).wrapping_add(version.unsigned_abs().into()));
+    let random = SplitMix64::new(name_hash.wrapping_mul(1000).wrapping_add(version.unsigned_abs().into()));
     let is_flexible = message.flexible.is_some_and(|first| version >= first);
     let mut filler = Filler { message, version, is_flexible, random, out: Vec::new() };
     filler.fields(&message.fields);
@@ -120,7 +100,7 @@ impl<'m> Filler<'m> {
     }
 
     fn plain(&mut self, ty: &Type, inflexible: bool) {
-        let bits = if self.random.one_in(3) { self.random.below(4) } else { self.random.next() };
+        let bits = if self.random.one_in(3) { self.random.below(4) } else { self.random.next_u64() };
         match ty {
             Type::Bool => self.out.push((bits & 1) as u8),
             Type::I8 => self.out.push(bits as u8),
@@ -146,7 +126,7 @@ impl<'m> Filler<'m> {
                 let len = if self.random.one_in(8) { 130 + bits % 50 } else { bits % 20 };
                 self.length(len as usize);
                 for _ in 0..len {
-                    let byte = self.random.next() as u8;
+                    let byte = self.random.next_u64() as u8;
                     self.out.push(byte);
                 }
             }

@@ -1,5 +1,7 @@
 //! What a crash leaves of a [`MemFs`](super::MemFs): everything durable, and a seeded choice of the rest.
 
+use ottla_types::SplitMix64;
+
 use super::contents::{Contents, PAGE};
 use super::tree::{ContentChange, FileInode, Tree};
 
@@ -8,7 +10,7 @@ const SECTOR: usize = 512;
 
 /// Turns the visible state into what would be found after a crash, by the seed's choice.
 pub(super) fn crash(tree: &mut Tree, seed: u64) {
-    let mut dice = Dice(seed);
+    let mut dice = SplitMix64::new(seed);
     let changes = std::mem::take(&mut tree.pending);
     let kept = choose(&mut dice, changes.len());
     for (change, kept) in changes.iter().zip(kept) {
@@ -27,13 +29,13 @@ pub(super) fn crash(tree: &mut Tree, seed: u64) {
 }
 
 /// Applies a choice of a file's unsynced changes to its durable contents.
-fn settle(file: &mut FileInode, dice: &mut Dice) {
+fn settle(file: &mut FileInode, dice: &mut SplitMix64) {
     let changes = std::mem::take(&mut file.pending);
     let kept = choose(dice, changes.len());
-    let tear = dice.below(2) == 0;
+    let tear = dice.index(2) == 0;
     for (change, kept) in changes.iter().zip(kept) {
         match change {
-            ContentChange::Write { offset, bytes } if tear && dice.below(2) == 0 => {
+            ContentChange::Write { offset, bytes } if tear && dice.index(2) == 0 => {
                 write_torn(&mut file.durable, *offset, bytes, dice);
             }
             change if kept => change.apply(&mut file.durable),
@@ -44,23 +46,23 @@ fn settle(file: &mut FileInode, dice: &mut Dice) {
 }
 
 /// Which of `n` changes, oldest first, survive: none, all, the oldest ones, or any.
-fn choose(dice: &mut Dice, n: usize) -> Vec<bool> {
-    match dice.below(4) {
+fn choose(dice: &mut SplitMix64, n: usize) -> Vec<bool> {
+    match dice.index(4) {
         0 => vec![false; n],
         1 => vec![true; n],
         2 => {
-            let end = dice.below(n + 1);
+            let end = dice.index(n + 1);
             (0..n).map(|i| i < end).collect()
         }
-        _ => (0..n).map(|_| dice.below(2) == 0).collect(),
+        _ => (0..n).map(|_| dice.index(2) == 0).collect(),
     }
 }
 
 /// Stores a part of a write: up to some byte, some of its pages or sectors, or nothing but its length.
-fn write_torn(contents: &mut Contents, offset: usize, bytes: &[u8], dice: &mut Dice) {
-    let unit = match dice.below(4) {
+fn write_torn(contents: &mut Contents, offset: usize, bytes: &[u8], dice: &mut SplitMix64) {
+    let unit = match dice.index(4) {
         0 => {
-            let end = dice.below(bytes.len() + 1);
+            let end = dice.index(bytes.len() + 1);
             return contents.write_at(&bytes[..end], offset);
         }
         1 => return contents.set_len(contents.len().max(offset + bytes.len())),
@@ -70,23 +72,9 @@ fn write_torn(contents: &mut Contents, offset: usize, bytes: &[u8], dice: &mut D
     let mut start = 0;
     while start < bytes.len() {
         let end = bytes.len().min(start + unit - (offset + start) % unit);
-        if dice.below(2) == 0 {
+        if dice.index(2) == 0 {
             contents.write_at(&bytes[start..end], offset + start);
         }
         start = end;
-    }
-}
-
-/// SplitMix64: enough chance for a test, the same on every machine.
-struct Dice(u64);
-
-impl Dice {
-    /// A number below `n`, which is not 0.
-    fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((z ^ (z >> 31)) % (n as u64)).expect("below a usize")
     }
 }

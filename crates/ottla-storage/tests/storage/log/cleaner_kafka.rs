@@ -71,7 +71,7 @@ impl Pair {
             host: OneLog { fs: Arc::new(RealFs), log: RefCell::new(Some(log)), stop_after: None.into() },
             our_dir,
             kafka_dir,
-            rng: Rng(seed),
+            rng: Rng::new(seed),
             now: NOW,
             epoch: 0,
             codecs,

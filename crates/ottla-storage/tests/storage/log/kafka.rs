@@ -16,7 +16,7 @@ use ottla_storage::fs::RealFs;
 use ottla_storage::log::{
     AppendError, AppendOrigin, LeaderAppend, Log, LogConfig, LogOpen, ReadRequest, VerificationGuard,
 };
-use ottla_types::{LeaderEpoch, Offset};
+use ottla_types::{LeaderEpoch, Offset, SplitMix64};
 
 use super::support::*;
 
@@ -193,15 +193,16 @@ fn refusal(error: &AppendError) -> &'static str {
     }
 }
 
-pub(crate) struct Rng(pub(crate) u64);
+/// What a comparison is drawn with.
+pub(crate) struct Rng(SplitMix64);
 
 impl Rng {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(SplitMix64::new(seed))
+    }
+
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound
+        self.0.below(bound)
     }
 
     pub(crate) fn i64_below(&mut self, bound: i64) -> i64 {
@@ -502,7 +503,7 @@ fn does_what_kafkas_log_does_and_writes_the_same_bytes() {
             ours,
             kafka_dir,
             our_dir,
-            rng: Rng(seed),
+            rng: Rng::new(seed),
             now: NOW,
             epoch: 0,
             producers: BTreeMap::new(),
