@@ -9,7 +9,7 @@
 mod control;
 mod coordinator;
 
-pub use control::{ControlRecord, ControlType};
+pub use control::ControlRecord;
 pub use coordinator::{
     CoordinatorKey, CoordinatorValue, decode_key, decode_value, encode_key, encode_value, split_prefix,
 };

@@ -6,7 +6,7 @@ use ottla_protocol::messages::voters_record::{
 };
 use ottla_protocol::messages::{KRaftVersionRecord, SnapshotFooterRecord, SnapshotHeaderRecord};
 use ottla_protocol::records::ControlRecord;
-use ottla_record::{ControlType, RecordError, control_batch};
+use ottla_record::{RecordError, control_batch};
 use ottla_types::{LeaderEpoch, NodeId, Offset, TimestampMs, Uuid};
 
 use crate::{Endpoint, Voter, VoterSet};
@@ -69,16 +69,6 @@ impl Control {
         }
     }
 
-    fn record_type(&self) -> ControlType {
-        match self {
-            Self::LeaderChange { .. } => ControlType::LeaderChange,
-            Self::SnapshotHeader { .. } => ControlType::SnapshotHeader,
-            Self::SnapshotFooter => ControlType::SnapshotFooter,
-            Self::KRaftVersion(_) => ControlType::KRaftVersion,
-            Self::Voters(_) => ControlType::KRaftVoters,
-        }
-    }
-
     /// Reads a control record. Transaction markers and unknown types have no place in these logs.
     ///
     /// # Errors
@@ -119,7 +109,8 @@ impl Control {
             |_| RecordError::Unbuildable("a control record has a field that does not fit its encoding");
         let mut values = Vec::with_capacity(records.len());
         for record in records {
-            values.push((record.record_type(), record.to_record().encode_value().map_err(too_large)?));
+            let record = record.to_record();
+            values.push((record.control_type(), record.encode_value().map_err(too_large)?));
         }
         let borrowed: Vec<_> = values.iter().map(|(kind, value)| (*kind, value.as_slice())).collect();
         control_batch(base_offset, epoch, now_ms, &borrowed)

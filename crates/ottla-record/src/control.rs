@@ -1,65 +1,23 @@
 //! Batches of control records: transaction markers, and the records of the quorum.
 
-use ottla_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs};
+use ottla_types::{ControlType, LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs};
 
 use crate::cursor::{i16_at, i32_at};
 use crate::{BatchBuilder, RecordError, RecordView};
 
-/// What a control record says, by the type in its key (`ControlRecordType`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(i16)]
-pub enum ControlType {
-    /// The transaction is aborted.
-    Abort = 0,
-    /// The transaction is committed.
-    Commit = 1,
-    /// A new leader of the quorum (KIP-595).
-    LeaderChange = 2,
-    /// Start of a snapshot (KIP-630).
-    SnapshotHeader = 3,
-    /// End of a snapshot.
-    SnapshotFooter = 4,
-    /// The quorum's version (KIP-853).
-    KRaftVersion = 5,
-    /// The quorum's voters (KIP-853).
-    KRaftVoters = 6,
-}
-
-impl ControlType {
-    /// By its number; `None` for numbers of other releases, which readers skip.
-    pub const fn from_id(id: i16) -> Option<Self> {
-        Some(match id {
-            0 => Self::Abort,
-            1 => Self::Commit,
-            2 => Self::LeaderChange,
-            3 => Self::SnapshotHeader,
-            4 => Self::SnapshotFooter,
-            5 => Self::KRaftVersion,
-            6 => Self::KRaftVoters,
-            _ => return None,
-        })
-    }
-
-    /// The key of a control record: version 0 and the type.
-    pub const fn key(self) -> [u8; 4] {
-        let id = (self as i16).to_be_bytes();
-        [0, 0, id[0], id[1]]
-    }
-
-    /// Reads the key of a control record. `Ok(None)`: a type that this release does not know.
-    ///
-    /// Errors: [`RecordError::InvalidRecord`] when the key is null, short, or of a negative version.
-    pub fn of(record: &RecordView<'_>) -> Result<Option<Self>, RecordError> {
-        let key = record.key.filter(|key| key.len() >= 4).ok_or(BAD_KEY)?;
-        if i16_at(key, 0) < 0 {
-            return Err(BAD_KEY);
-        }
-        Ok(Self::from_id(i16_at(key, 2)))
-    }
-}
-
 const BAD_KEY: RecordError = RecordError::InvalidRecord("Invalid control record key");
 const BAD_MARKER: RecordError = RecordError::InvalidRecord("Invalid value of an end transaction marker");
+
+/// Reads the key of a control record. `Ok(None)`: a type that this release does not know.
+///
+/// Errors: [`RecordError::InvalidRecord`] when the key is null, short, or of a negative version.
+pub fn control_type(record: &RecordView<'_>) -> Result<Option<ControlType>, RecordError> {
+    let key = record.key.filter(|key| key.len() >= 4).ok_or(BAD_KEY)?;
+    if i16_at(key, 0) < 0 {
+        return Err(BAD_KEY);
+    }
+    Ok(ControlType::from_code(i16_at(key, 2)))
+}
 
 /// The record that ends a transaction on a partition (`EndTransactionMarker`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +33,7 @@ impl EndTxnMarker {
     ///
     /// Errors: [`RecordError::InvalidRecord`] when the key or the value is short or of a negative version.
     pub fn read(record: &RecordView<'_>) -> Result<Option<Self>, RecordError> {
-        let committed = match ControlType::of(record)? {
+        let committed = match control_type(record)? {
             Some(ControlType::Commit) => true,
             Some(ControlType::Abort) => false,
             _ => return Ok(None),

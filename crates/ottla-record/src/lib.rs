@@ -27,7 +27,7 @@ pub use batch::{BatchHeader, BatchView, Batches, HEADER_LEN, LOG_OVERHEAD};
 pub use builder::BatchBuilder;
 pub use checksum::{crc32, crc32c};
 pub use compression::{Codec, Compression, decompress};
-pub use control::{ControlType, EndTxnMarker, control_batch};
+pub use control::{EndTxnMarker, control_batch, control_type};
 pub use error::RecordError;
 pub use record::{Header, Headers, RecordView};
 pub use records::Records;

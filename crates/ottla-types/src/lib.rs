@@ -1,8 +1,9 @@
-//! Newtypes for every id, offset and epoch of Kafka, the integer encodings that the wire and the disk share, the
-//! hash that places a key on a partition of an internal topic, and numbers drawn from a seed.
+//! Newtypes for every id, offset and epoch of Kafka, the integer encodings and types of control records that the wire and
+//! the disk share, the hash that places a key on a partition of an internal topic, and numbers drawn from a seed.
 //!
 //! Nothing here knows about messages, files or time.
 
+mod control;
 mod ids;
 mod offsets;
 mod random;
@@ -10,6 +11,7 @@ mod topic;
 mod uuid;
 pub mod varint;
 
+pub use control::ControlType;
 pub use ids::{BrokerEpoch, LeaderEpoch, NodeId, ProducerEpoch, ProducerId, Sequence};
 pub use offsets::Offset;
 pub use random::SplitMix64;

@@ -8,8 +8,8 @@ use ottla_protocol::messages::FetchRequest;
 use ottla_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use ottla_protocol::messages::fetch_response::{AbortedTransaction, PartitionData};
 use ottla_protocol::{ApiKey, ErrorCode, VersionRange};
-use ottla_record::{BatchView, Batches, ControlType, RecordView};
-use ottla_types::{LeaderEpoch, NodeId, Offset, TopicName, TopicPartition, Uuid};
+use ottla_record::{BatchView, Batches, RecordView, control_type};
+use ottla_types::{ControlType, LeaderEpoch, NodeId, Offset, TopicName, TopicPartition, Uuid};
 
 use super::{ConsumerConfig, Isolation, ReceivedRecord};
 use crate::error::check;
@@ -194,7 +194,7 @@ impl<'a> Aborted<'a> {
         if attributes.is_control() && !self.producers.is_empty() {
             let mut records = batch.records()?;
             if let Some(record) = records.try_next()?
-                && ControlType::of(&record)? == Some(ControlType::Abort)
+                && control_type(&record)? == Some(ControlType::Abort)
             {
                 self.producers.remove(&batch.producer_id().0);
             }

@@ -1,6 +1,8 @@
 //! Control records: transaction markers in partitions, leader changes and voters in the metadata log, and the frame of
 //! metadata snapshots (Kafka's `ControlRecordType`).
 
+use ottla_types::ControlType;
+
 use super::coordinator::prefixed;
 use crate::messages::{
     ControlRecordTypeSchema, EndTxnMarker, KRaftVersionRecord, LeaderChangeMessage, SnapshotFooterRecord,
@@ -10,26 +12,6 @@ use crate::wire::{DecodeError, EncodeError, Message, Reader};
 
 /// The version in which keys, markers and KRaft's control records are written.
 const VERSION: i16 = 0;
-
-/// What a control record says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(i16)]
-pub enum ControlType {
-    /// The transaction of the batch's producer is aborted.
-    Abort = 0,
-    /// The transaction of the batch's producer is committed.
-    Commit = 1,
-    /// A leader epoch of the metadata quorum begins.
-    LeaderChange = 2,
-    /// First record of a metadata snapshot.
-    SnapshotHeader = 3,
-    /// Last record of a metadata snapshot.
-    SnapshotFooter = 4,
-    /// The level of `kraft.version`.
-    KRaftVersion = 5,
-    /// The voters of the metadata quorum.
-    KRaftVoters = 6,
-}
 
 /// A control record with its value.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,41 +32,15 @@ pub enum ControlRecord<'a> {
     KRaftVoters(VotersRecord<'a>),
 }
 
-impl ControlType {
-    /// The type of a number in a key; `None` for types that are unknown and to be ignored.
-    pub fn from_code(code: i16) -> Option<Self> {
-        Some(match code {
-            0 => Self::Abort,
-            1 => Self::Commit,
-            2 => Self::LeaderChange,
-            3 => Self::SnapshotHeader,
-            4 => Self::SnapshotFooter,
-            5 => Self::KRaftVersion,
-            6 => Self::KRaftVoters,
-            _ => return None,
-        })
-    }
-
-    /// The number in a key.
-    pub const fn code(self) -> i16 {
-        self as i16
-    }
-
-    /// Reads the key of a control record. Keys of later versions are read as the newest known one.
-    ///
-    /// # Errors
-    /// When the key is cut off or its version is negative.
-    pub fn decode_key(key: &[u8]) -> Result<Option<Self>, DecodeError> {
-        let mut r = Reader::new(key);
-        let version = r.i16().min(ControlRecordTypeSchema::VERSIONS.high);
-        Ok(Self::from_code(ControlRecordTypeSchema::read(&mut r, version)?.r#type))
-    }
-
-    /// The key of such a control record.
-    pub fn encode_key(self) -> [u8; 4] {
-        let [a, b] = self.code().to_be_bytes();
-        [0, 0, a, b]
-    }
+/// Reads the key of a control record; `None` when its type is unknown and to be ignored. Keys of later versions are read
+/// as the newest known one.
+///
+/// # Errors
+/// When the key is cut off or its version is negative.
+pub(super) fn decode_control_key(key: &[u8]) -> Result<Option<ControlType>, DecodeError> {
+    let mut r = Reader::new(key);
+    let version = r.i16().min(ControlRecordTypeSchema::VERSIONS.high);
+    Ok(ControlType::from_code(ControlRecordTypeSchema::read(&mut r, version)?.r#type))
 }
 
 impl<'a> ControlRecord<'a> {
@@ -94,7 +50,7 @@ impl<'a> ControlRecord<'a> {
     /// # Errors
     /// When key or value are malformed.
     pub fn decode(key: &[u8], value: &'a [u8]) -> Result<Option<Self>, DecodeError> {
-        let Some(control_type) = ControlType::decode_key(key)? else { return Ok(None) };
+        let Some(control_type) = decode_control_key(key)? else { return Ok(None) };
         Ok(Some(match control_type {
             ControlType::Abort => Self::Abort(marker(value)?),
             ControlType::Commit => Self::Commit(marker(value)?),
@@ -121,7 +77,7 @@ impl<'a> ControlRecord<'a> {
 
     /// The key of the record.
     pub fn encode_key(&self) -> [u8; 4] {
-        self.control_type().encode_key()
+        self.control_type().key()
     }
 
     /// The value of the record, in version 0, which Kafka writes.

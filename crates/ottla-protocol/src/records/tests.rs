@@ -1,7 +1,8 @@
 //! Records as Kafka 4.4.0 writes them.
 
-use ottla_types::Uuid;
+use ottla_types::{ControlType, Uuid};
 
+use super::control::decode_control_key;
 use super::*;
 use crate::messages::{
     ConsumerGroupCurrentMemberAssignmentValue, ConsumerGroupMemberMetadataKey,
@@ -213,9 +214,9 @@ fn control_records_are_read_back() {
 #[test]
 fn unknown_control_types_are_ignored_and_bad_keys_are_not() {
     assert_eq!(ControlRecord::decode(&[0, 0, 0, 7], &[]).unwrap(), None);
-    assert_eq!(ControlType::decode_key(&[0, 9, 0, 1, 5]).unwrap(), Some(ControlType::Commit));
-    assert_eq!(ControlType::decode_key(&[0, 0, 0]).unwrap_err().fault, DecodeFault::Truncated);
-    let fault = ControlType::decode_key(&[0xff, 0xff, 0, 1]).unwrap_err().fault;
+    assert_eq!(decode_control_key(&[0, 9, 0, 1, 5]).unwrap(), Some(ControlType::Commit));
+    assert_eq!(decode_control_key(&[0, 0, 0]).unwrap_err().fault, DecodeFault::Truncated);
+    let fault = decode_control_key(&[0xff, 0xff, 0, 1]).unwrap_err().fault;
     assert_eq!(fault, DecodeFault::UnsupportedVersion);
     for code in 0..7 {
         assert_eq!(ControlType::from_code(code).unwrap().code(), code);

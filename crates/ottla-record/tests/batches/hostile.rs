@@ -4,8 +4,8 @@ use crate::common::{Rng, T0, build, compress, legacy_message, random_records, re
 use ottla_record::inspect::{Source, inspect};
 use ottla_record::validate::{Origin, Rules, TargetCompression, validate};
 use ottla_record::{
-    BatchHeader, BatchView, Batches, Codec, Compression, ControlType, EndTxnMarker, HEADER_LEN, Limits,
-    TimestampType, patch,
+    BatchHeader, BatchView, Batches, Codec, Compression, EndTxnMarker, HEADER_LEN, Limits, TimestampType,
+    control_type, patch,
 };
 use ottla_types::{LeaderEpoch, Offset, TopicPartition};
 
@@ -88,7 +88,7 @@ fn exercise(bytes: &[u8], rng: &mut Rng) -> usize {
         let Ok(mut records) = batch.records_within(limits) else { continue };
         while let Ok(Some(record)) = records.try_next() {
             read += 1 + record.headers.count();
-            let _ = (ControlType::of(&record), EndTxnMarker::read(&record));
+            let _ = (control_type(&record), EndTxnMarker::read(&record));
         }
     }
     let _ = inspect(bytes, Source::Replication(LeaderEpoch(3)));

@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ottla_record::{BatchView, ControlType, RecordError};
-use ottla_types::{Offset, ProducerId};
+use ottla_record::{BatchView, RecordError, control_type};
+use ottla_types::{ControlType, Offset, ProducerId};
 
 use crate::log::AbortedTxn;
 
@@ -51,7 +51,7 @@ impl Transactions {
         let mut records = batch.records()?;
         // An empty control batch was cleaned before.
         let Some(record) = records.try_next()? else { return Ok(true) };
-        match ControlType::of(&record)? {
+        match control_type(&record)? {
             Some(ControlType::Abort) => match self.aborted.remove(&batch.producer_id()) {
                 Some((txn, true)) => {
                     self.kept.push(txn);
