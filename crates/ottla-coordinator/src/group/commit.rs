@@ -31,7 +31,6 @@ use ottla_types::{ProducerEpoch, ProducerId, TopicName, Uuid};
 
 use super::classic::ClassicState;
 use super::effect::{Decision, GroupId, GroupResponse, RequestContext, Step, Write};
-use super::pending::Completion;
 use super::record::{GroupRecord, OffsetValue};
 use super::refusal;
 use super::shard::{Group, GroupShard};
@@ -108,11 +107,7 @@ impl GroupShard {
             request.topics.iter().map(|t| commit_topic(&step, &group, t, expire_at_ms, &mut records));
         let response = OffsetCommitResponse { topics: topics.collect(), ..OffsetCommitResponse::default() };
         let response = GroupResponse::OffsetCommit(response);
-        if records.is_empty() {
-            step.reply(ctx.token, response);
-        } else {
-            step.append(records, Completion::Reply { parked: ctx.parked(), response });
-        }
+        step.reply_after(records, ctx, response);
         let Step { effects, write, .. } = step;
         self.conclude(effects, write)
     }
@@ -183,15 +178,10 @@ impl GroupShard {
         let response =
             TxnOffsetCommitResponse { topics: topics.collect(), ..TxnOffsetCommitResponse::default() };
         let response = GroupResponse::TxnOffsetCommit(response);
-        if records.is_empty() {
-            step.reply(ctx.token, response);
-            return self.conclude_effects(step.effects);
-        }
+        step.reply_after(records, ctx, response);
         let producer = Some((ProducerId(request.producer_id), ProducerEpoch(request.producer_epoch)));
-        let completion = Completion::Reply { parked: ctx.parked(), response };
-        let write = Write { records, atomic: true, producer, completion };
-        let effects = step.effects;
-        self.conclude(effects, Some(write))
+        let Step { effects, write, .. } = step;
+        self.conclude(effects, write.map(|write| Write { producer, ..write }))
     }
 
     /// Handles OffsetDelete: offsets of topics that the group is not subscribed to.
@@ -234,11 +224,7 @@ impl GroupShard {
         });
         let response = OffsetDeleteResponse { topics: topics.collect(), ..OffsetDeleteResponse::default() };
         let response = GroupResponse::OffsetDelete(response);
-        if records.is_empty() {
-            step.reply(ctx.token, response);
-        } else {
-            step.append(records, Completion::Reply { parked: ctx.parked(), response });
-        }
+        step.reply_after(records, ctx, response);
         let Step { effects, write, .. } = step;
         self.conclude(effects, write)
     }

@@ -18,7 +18,6 @@ use super::classic::{ClassicGroup, ClassicState, Member};
 use super::effect::{Decision, Effect, GroupId, GroupResponse, RequestContext, Step};
 use super::expiry::remove_all_offsets;
 use super::foreign::GroupKind;
-use super::pending::Completion;
 use super::record::GroupRecord;
 use super::refusal;
 use super::reply::owned;
@@ -96,11 +95,7 @@ impl GroupShard {
         }
         let response = DeleteGroupsResponse { results, ..DeleteGroupsResponse::default() };
         let response = GroupResponse::DeleteGroups(response);
-        if records.is_empty() {
-            step.reply(ctx.token, response);
-        } else {
-            step.append(records, Completion::Reply { parked: ctx.parked(), response });
-        }
+        step.reply_after(records, ctx, response);
         let Step { effects, write, .. } = step;
         self.conclude(effects, write)
     }

@@ -241,6 +241,20 @@ impl<'a> Step<'a> {
         assert!(!records.is_empty(), "an append has records");
         self.write = Some(Write { records, atomic: true, producer: None, completion });
     }
+
+    /// Replies once the records count; at once if there are none.
+    pub(crate) fn reply_after(
+        &mut self,
+        records: Vec<GroupRecord>,
+        ctx: &RequestContext<'_>,
+        response: GroupResponse,
+    ) {
+        if records.is_empty() {
+            self.reply(ctx.token, response);
+        } else {
+            self.append(records, Completion::Reply { parked: ctx.parked(), response });
+        }
+    }
 }
 
 /// The error that a client gets for a failed append (`CoordinatorOperationExceptionHelper`): errors about the log of

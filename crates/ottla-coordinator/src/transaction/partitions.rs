@@ -6,6 +6,7 @@ use ottla_protocol::ErrorCode;
 use ottla_types::TopicName;
 
 use super::effect::{Decision, Identity, TransactionResponse, TransactionalId};
+use super::metadata::Transaction;
 use super::shard::{Completion, TransactionShard};
 use super::state::TransactionState;
 use crate::group::RequestToken;
@@ -48,15 +49,7 @@ impl TransactionShard {
             return Err(ErrorCode::ConcurrentTransactions);
         }
         let value = &entry.value;
-        if value.producer_id != producer.producer_id {
-            return Err(ErrorCode::InvalidProducerIdMapping);
-        }
-        if value.epoch != producer.epoch {
-            return Err(ErrorCode::ProducerFenced);
-        }
-        if value.state.is_prepared() {
-            return Err(ErrorCode::ConcurrentTransactions);
-        }
+        check_open_to(value, producer)?;
         Ok(value.state == TransactionState::Ongoing && partitions.is_subset(&value.partitions))
     }
 
@@ -72,19 +65,25 @@ impl TransactionShard {
         partitions: &'p BTreeSet<(TopicName, i32)>,
     ) -> Result<impl Iterator<Item = (&'p (TopicName, i32), ErrorCode)>, ErrorCode> {
         let value = &self.entry(id, ErrorCode::InvalidProducerIdMapping)?.value;
-        if value.producer_id != producer.producer_id {
-            return Err(ErrorCode::InvalidProducerIdMapping);
-        }
-        if value.epoch != producer.epoch {
-            return Err(ErrorCode::ProducerFenced);
-        }
-        if value.state.is_prepared() {
-            return Err(ErrorCode::ConcurrentTransactions);
-        }
+        check_open_to(value, producer)?;
         let known = &value.partitions;
         Ok(partitions.iter().map(move |partition| {
             let is_part = known.contains(partition);
             (partition, if is_part { ErrorCode::None } else { ErrorCode::TransactionAbortable })
         }))
     }
+}
+
+/// Whether the producer's transaction may be added to, or asked about.
+fn check_open_to(value: &Transaction, producer: Identity) -> Result<(), ErrorCode> {
+    if value.producer_id != producer.producer_id {
+        return Err(ErrorCode::InvalidProducerIdMapping);
+    }
+    if value.epoch != producer.epoch {
+        return Err(ErrorCode::ProducerFenced);
+    }
+    if value.state.is_prepared() {
+        return Err(ErrorCode::ConcurrentTransactions);
+    }
+    Ok(())
 }
