@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_config::{AlterOp, ConfigError, ErrorKind, Props, Scope, alter_value};
 use ottla_protocol::ErrorCode;
-use ottla_protocol::messages::alter_configs_request::AlterConfigsRequest;
+use ottla_protocol::messages::alter_configs_request::{self, AlterConfigsRequest};
 use ottla_protocol::messages::alter_configs_response::{self, AlterConfigsResponse};
 use ottla_protocol::messages::incremental_alter_configs_request::{
     AlterConfigsResource, IncrementalAlterConfigsRequest,
@@ -27,6 +27,9 @@ const CORDONED_LOG_DIRS: &str = "cordoned.log.dirs";
 /// New values by key; `None` removes the override.
 type Values = BTreeMap<String, Option<String>>;
 
+/// A resource as a request names it: the number of its kind, its name.
+type NamedResource<'a> = (i8, &'a str);
+
 impl Controller {
     /// Answers IncrementalAlterConfigs (v0-1): each resource is changed wholly or not at all. The shell answers for loggers,
     /// for resources that the client may not alter, and has checked changes of a broker's own configuration.
@@ -34,25 +37,17 @@ impl Controller {
         &self,
         request: &IncrementalAlterConfigsRequest<'_>,
     ) -> Decision<IncrementalAlterConfigsResponse<'static>> {
-        let duplicates =
-            duplicates(request.resources.iter().map(|r| (r.resource_type, r.resource_name.as_ref())));
-        let mut records = Vec::new();
-        let mut answered = BTreeSet::new();
-        let mut responses = Vec::new();
-        for resource in &request.resources {
-            let key = (resource.resource_type, resource.resource_name.as_ref());
-            if !answered.insert(key) {
-                continue;
-            }
-            let outcome = resource_of(key, &duplicates).and_then(|r| self.alter_resource(&r, resource));
-            let error = outcome.map(|new| records.extend(new)).err();
-            responses.push(AlterConfigsResourceResponse {
+        let resources = request.resources.iter().map(|r| ((r.resource_type, r.resource_name.as_ref()), r));
+        let (mut records, outcomes) = change_each(resources, |id, r| self.alter_resource(id, r));
+        let response = |((resource_type, name), error): (NamedResource<'_>, Option<ApiError>)| {
+            AlterConfigsResourceResponse {
                 error_code: error.as_ref().map_or(ErrorCode::None, |error| error.code).code(),
                 error_message: error.and_then(|error| error.message).map(Into::into),
-                resource_type: resource.resource_type,
-                resource_name: resource.resource_name.to_string().into(),
-            });
-        }
+                resource_type,
+                resource_name: name.to_owned().into(),
+            }
+        };
+        let responses = outcomes.into_iter().map(response).collect();
         records.extend(self.clear_elr_records(&records));
         let response = IncrementalAlterConfigsResponse { responses, ..Default::default() };
         let decision = Decision::atomic(records, response);
@@ -64,38 +59,17 @@ impl Controller {
         &self,
         request: &AlterConfigsRequest<'_>,
     ) -> Decision<AlterConfigsResponse<'static>> {
-        let duplicates =
-            duplicates(request.resources.iter().map(|r| (r.resource_type, r.resource_name.as_ref())));
-        let mut records = Vec::new();
-        let mut answered = BTreeSet::new();
-        let mut responses = Vec::new();
-        for resource in &request.resources {
-            let key = (resource.resource_type, resource.resource_name.as_ref());
-            if !answered.insert(key) {
-                continue;
-            }
-            let new: BTreeMap<_, _> = resource
-                .configs
-                .iter()
-                .map(|c| (c.name.to_string(), c.value.as_ref().map(ToString::to_string)))
-                .collect();
-            let outcome = resource_of(key, &duplicates).and_then(|resource| {
-                let existing = self.props(&resource);
-                let removed =
-                    existing.keys().filter(|name| !new.contains_key(*name)).map(|n| (n.clone(), None));
-                let explicit = new.clone().into_iter().filter(|(name, value)| {
-                    resource.kind == ResourceKind::Broker || existing.get(name) != value.as_ref()
-                });
-                self.change_records(&resource, explicit.chain(removed).collect(), false)
-            });
-            let error = outcome.map(|new| records.extend(new)).err();
-            responses.push(alter_configs_response::AlterConfigsResourceResponse {
+        let resources = request.resources.iter().map(|r| ((r.resource_type, r.resource_name.as_ref()), r));
+        let (mut records, outcomes) = change_each(resources, |id, r| self.replace_resource(id, r));
+        let response = |((resource_type, name), error): (NamedResource<'_>, Option<ApiError>)| {
+            alter_configs_response::AlterConfigsResourceResponse {
                 error_code: error.as_ref().map_or(ErrorCode::None, |error| error.code).code(),
                 error_message: error.and_then(|error| error.message).map(Into::into),
-                resource_type: resource.resource_type,
-                resource_name: resource.resource_name.to_string().into(),
-            });
-        }
+                resource_type,
+                resource_name: name.to_owned().into(),
+            }
+        };
+        let responses = outcomes.into_iter().map(response).collect();
         records.extend(self.clear_elr_records(&records));
         let decision = Decision::atomic(records, AlterConfigsResponse { responses, ..Default::default() });
         if request.validate_only { decision.without_records() } else { decision }
@@ -141,6 +115,24 @@ impl Controller {
             }
         }
         self.change_records(resource, values, false)
+    }
+
+    fn replace_resource(
+        &self,
+        resource: &ConfigResource,
+        request: &alter_configs_request::AlterConfigsResource<'_>,
+    ) -> Result<Vec<VersionedRecord>, ApiError> {
+        let new: BTreeMap<_, _> = request
+            .configs
+            .iter()
+            .map(|c| (c.name.to_string(), c.value.as_ref().map(ToString::to_string)))
+            .collect();
+        let existing = self.props(resource);
+        let removed = existing.keys().filter(|name| !new.contains_key(*name)).map(|n| (n.clone(), None));
+        let explicit = new.clone().into_iter().filter(|(name, value)| {
+            resource.kind == ResourceKind::Broker || existing.get(name) != value.as_ref()
+        });
+        self.change_records(resource, explicit.chain(removed).collect(), false)
     }
 
     fn props(&self, resource: &ConfigResource) -> Props {
@@ -304,20 +296,36 @@ impl Controller {
     }
 }
 
-fn duplicates<'a>(resources: impl Iterator<Item = (i8, &'a str)>) -> BTreeSet<(i8, &'a str)> {
+/// The records that change a request's resources, and what to answer for each, in the request's order. A resource that is
+/// named twice is answered once, and not changed.
+fn change_each<'r, R: 'r>(
+    resources: impl Iterator<Item = (NamedResource<'r>, &'r R)> + Clone,
+    change: impl Fn(&ConfigResource, &R) -> Result<Vec<VersionedRecord>, ApiError>,
+) -> (Vec<VersionedRecord>, Vec<(NamedResource<'r>, Option<ApiError>)>) {
     let mut seen = BTreeSet::new();
-    resources.filter(|resource| !seen.insert(*resource)).collect()
+    let duplicates: BTreeSet<_> =
+        resources.clone().map(|(named, _)| named).filter(|named| !seen.insert(*named)).collect();
+    let (mut records, mut outcomes) = (Vec::new(), Vec::new());
+    let mut answered = BTreeSet::new();
+    for (named, request) in resources.filter(|(named, _)| answered.insert(*named)) {
+        let outcome = resource_of(named, &duplicates).and_then(|resource| change(&resource, request));
+        outcomes.push((named, outcome.map(|new| records.extend(new)).err()));
+    }
+    (records, outcomes)
 }
 
-fn resource_of(key: (i8, &str), duplicates: &BTreeSet<(i8, &str)>) -> Result<ConfigResource, ApiError> {
-    let Some(kind) = ResourceKind::from_id(key.0) else {
-        let text = format!("Unknown resource type {}.", key.0);
+fn resource_of(
+    (kind, name): NamedResource<'_>,
+    duplicates: &BTreeSet<NamedResource<'_>>,
+) -> Result<ConfigResource, ApiError> {
+    let Some(known) = ResourceKind::from_id(kind) else {
+        let text = format!("Unknown resource type {kind}.");
         return Err(ApiError::new(ErrorCode::UnsupportedVersion, text));
     };
-    if duplicates.contains(&key) {
+    if duplicates.contains(&(kind, name)) {
         return Err(ApiError::new(ErrorCode::InvalidRequest, "Duplicate resource."));
     }
-    Ok(ConfigResource::new(kind, key.1))
+    Ok(ConfigResource::new(known, name))
 }
 
 fn refusal(error: ConfigError) -> ApiError {
