@@ -205,6 +205,8 @@ impl BatchBuilder {
     }
 
     /// Overrides the last offset, which compaction keeps when it removes the last record. After the last record.
+    ///
+    /// Errors: [`RecordError::Unbuildable`] when it is below the base offset, or too far above.
     pub fn set_last_offset(&mut self, offset: Offset) -> Result<(), RecordError> {
         self.offset_delta(offset)?;
         self.last_offset = Some(offset);
@@ -249,6 +251,8 @@ impl BatchBuilder {
 
     /// The batch. Without records it is a header alone, which only compaction writes (see
     /// [`build_empty`](Self::build_empty) for its timestamp).
+    ///
+    /// Errors: [`RecordError::Unbuildable`] when it is larger than a batch can be; those of the codec.
     pub fn build(self) -> Result<Vec<u8>, RecordError> {
         let codec = if self.count == 0 { Codec::NONE } else { self.codec };
         let max_timestamp = self.max_timestamp().0;
@@ -257,6 +261,11 @@ impl BatchBuilder {
 
     /// A batch without records, which compaction keeps for a producer's last sequence or an offset at the end:
     /// `DefaultRecordBatch.writeEmptyHeader`.
+    ///
+    /// Errors: [`RecordError::Unbuildable`] when the offset is below the base offset, or too far above.
+    ///
+    /// # Panics
+    /// When records were appended.
     pub fn build_empty(
         mut self,
         last_offset: Offset,

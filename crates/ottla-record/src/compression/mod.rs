@@ -33,6 +33,8 @@ impl Compression {
     pub const ALL: [Self; 5] = [Self::None, Self::Gzip, Self::Snappy, Self::Lz4, Self::Zstd];
 
     /// By the id in the attributes.
+    ///
+    /// Errors: [`RecordError::UnknownCompression`] for ids that no codec has.
     pub fn from_id(id: u8) -> Result<Self, RecordError> {
         Self::ALL.get(usize::from(id)).copied().ok_or(RecordError::UnknownCompression(id))
     }

@@ -121,6 +121,8 @@ impl Validated {
 
 /// Checks the one batch in `bytes` and gives its records the offsets from `first_offset`: [`check`] and
 /// [`Checked::assign`].
+///
+/// Errors: those of [`check`].
 pub fn validate(
     bytes: &mut [u8],
     rules: &Rules<'_>,
@@ -136,6 +138,8 @@ pub fn validate(
 ///
 /// If all is well, the maximum timestamp and the timestamp type in the header are made those of the topic (with a new
 /// checksum if they change), or the batch is rebuilt with the topic's codec. Otherwise `bytes` stay as they are.
+///
+/// Errors: what is wrong, with the records it is about where single ones are ([`InvalidBatch`]).
 pub fn check(bytes: &mut [u8], rules: &Rules<'_>, now: TimestampMs) -> Result<Checked, InvalidBatch> {
     let batch = only_batch(bytes)?;
     check_bytes(&batch, rules)?;
