@@ -29,6 +29,6 @@ pub(crate) fn apply(broker: &Broker) {
     let told: BTreeSet<_> = known.cordoned.iter().flatten().copied().collect();
     if told != ids {
         // The outcome comes back as a change of the metadata; nobody waits for the reply.
-        drop(broker.controller.heartbeat(crate::node::heartbeat(broker, false)));
+        drop(broker.controller.heartbeat(crate::lifecycle::heartbeat(broker, false)));
     }
 }

@@ -10,7 +10,7 @@ use tracing::{error, warn};
 
 use crate::broker::Broker;
 use crate::internal_topics::{CONSUMER_OFFSETS, TRANSACTION_STATE};
-use crate::node::heartbeat;
+use crate::lifecycle::heartbeat;
 
 /// Looks after directories that fail; `on_last` is called when the node cannot go on without the one that did.
 pub(crate) fn watch(broker: &Arc<Broker>, on_last: impl FnOnce() + Send + 'static) -> JoinHandle<()> {

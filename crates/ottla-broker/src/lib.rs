@@ -27,6 +27,7 @@ mod flusher;
 mod groups;
 mod handlers;
 mod internal_topics;
+mod lifecycle;
 mod load_notes;
 mod log_levels;
 mod logger_changes;
