@@ -1,13 +1,15 @@
 //! Consumer groups of the newer protocol (KIP-848): the coordinator assigns, and members move to their target on their own.
 //!
 //! - `record`: the records; `group`, `member`: what replaying them makes
-//! - `turn`: the steps of a request; `heartbeat`, `classic`: the requests, up to their group; `requests`: the shard's part
+//! - `turn`: the steps of a request; `heartbeat`, `classic`: the requests, up to their group; `requests`,
+//!   `classic_requests`: the shard's part
 //! - `reconcile`: a member's next step; `assignor`: who shall have what; `regex`: subscriptions by regular expression
 //! - `migrate`: groups that change between this protocol and the classic one; `embedded`: what classic consumers say
 //! - `timers`, `describe`
 
 mod assignor;
 mod classic;
+mod classic_requests;
 mod describe;
 mod embedded;
 mod group;
