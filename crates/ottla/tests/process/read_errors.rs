@@ -4,9 +4,8 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use ottla_client::{Connection, ConnectionConfig};
@@ -15,6 +14,8 @@ use ottla_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use ottla_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use ottla_protocol::messages::{DescribeLogDirsRequest, FetchRequest, MetadataRequest, ProduceRequest};
 use ottla_record::BatchBuilder;
+
+use crate::server::Server;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 /// The size of the disk, and of the blocks of its file system.
@@ -77,67 +78,21 @@ impl Drop for Disk {
     }
 }
 
-/// Says at its end what the server logged, if that is the end of a failed test.
-struct Server {
-    address: String,
-    log: PathBuf,
-    process: Child,
+/// A server with a directory on each of two disks, to which nothing is written while nobody produces, so that it is a read
+/// that fails.
+fn start(home: &Path, dirs: [&Path; 2]) -> Server {
+    let options = [
+        format!("log.dirs={},{}", dirs[0].display(), dirs[1].display()),
+        "replica.high.watermark.checkpoint.interval.ms=600000".to_owned(),
+        "log.flush.offset.checkpoint.interval.ms=600000".to_owned(),
+        "log.flush.start.offset.checkpoint.interval.ms=600000".to_owned(),
+        "log.retention.ms=-1".to_owned(),
+    ];
+    Server::start_in(home, &options.iter().flat_map(|pair| ["-o", pair]).collect::<Vec<_>>())
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        _ = self.process.kill();
-        _ = self.process.wait();
-        if std::thread::panicking() {
-            eprintln!("{}", self.log());
-        }
-    }
-}
-
-impl Server {
-    fn start(home: &Path, dirs: [&Path; 2]) -> Self {
-        let sockets = [(); 2].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port"));
-        let [port, controller] = sockets.map(|socket| socket.local_addr().expect("bound").port());
-        let overrides = [
-            format!("listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}"),
-            format!("log.dirs={},{}", dirs[0].display(), dirs[1].display()),
-            // Nothing is written while nobody produces, so that it is a read that fails.
-            "replica.high.watermark.checkpoint.interval.ms=600000".to_owned(),
-            "log.flush.offset.checkpoint.interval.ms=600000".to_owned(),
-            "log.flush.start.offset.checkpoint.interval.ms=600000".to_owned(),
-            "log.retention.ms=-1".to_owned(),
-        ];
-        let log = home.join("log.txt");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
-        command.arg("server").args(overrides.iter().flat_map(|pair| ["-o", pair]));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&log).expect("a file"));
-        let process = command.spawn().expect("the binary runs");
-        let server = Self { address: format!("127.0.0.1:{port}"), log, process };
-        server.wait_for("it is up", || server.runs(&["topic", "list"]));
-        server
-    }
-
-    async fn connect(&self) -> Connection {
-        Connection::open(&self.address, &ConnectionConfig::default()).await.expect("it listens")
-    }
-
-    fn runs(&self, arguments: &[&str]) -> bool {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
-        command.args(arguments).env("OTTLA_BOOTSTRAP_SERVER", &self.address).env_remove("RUST_LOG");
-        command.stdin(Stdio::null()).output().expect("the binary runs").status.success()
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(&self.log).expect("a log")
-    }
-
-    fn wait_for(&self, what: &str, mut is_so: impl FnMut() -> bool) {
-        let begin = Instant::now();
-        while !is_so() {
-            assert!(begin.elapsed() < DEADLINE, "{what}: {}", self.log());
-            std::thread::sleep(Duration::from_millis(100));
-        }
-    }
+async fn connect(server: &Server) -> Connection {
+    Connection::open(&server.address.to_string(), &ConnectionConfig::default()).await.expect("it listens")
 }
 
 async fn produce(connection: &Connection, partition: i32) -> i16 {
@@ -197,9 +152,9 @@ async fn a_disk_that_does_not_let_read_takes_its_directory_offline_and_no_other(
         }
     };
     let (sound, broken) = (home.path().join("sound"), disk.mount.join("data"));
-    let server = Server::start(home.path(), [&sound, &broken]);
+    let server = start(home.path(), [&sound, &broken]);
     assert!(server.runs(&["topic", "create", "t", "--partitions", "4"]), "{}", server.log());
-    let connection = server.connect().await;
+    let connection = connect(&server).await;
     let is_in = |dir: &Path, partition: i32| dir.join(format!("t-{partition}")).is_dir();
     let (lost, kept): (Vec<i32>, Vec<i32>) = (0..4).partition(|partition| is_in(&broken, *partition));
     assert!(!lost.is_empty() && kept.iter().all(|partition| is_in(&sound, *partition)) && !kept.is_empty());
@@ -215,7 +170,7 @@ async fn a_disk_that_does_not_let_read_takes_its_directory_offline_and_no_other(
         Ok(answer) => assert_eq!(answer, (storage_error, 0)),
         Err(error) => assert!(error.is_connection(), "{error}"),
     }
-    let connection = server.connect().await;
+    let connection = connect(&server).await;
     assert_eq!(fetch(&connection, lost[0]).await, (storage_error, 0));
     assert_eq!(dir_error(&connection, &broken).await, Some(storage_error));
     assert_eq!(dir_error(&connection, &sound).await, Some(0));

@@ -2,25 +2,28 @@
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-/// What a server may take until it answers.
-const START: Duration = Duration::from_secs(300);
+/// What a server may take until it answers, or until something shows.
+const PATIENCE: Duration = Duration::from_secs(300);
 
-/// A running server; it is ended when dropped.
+/// A running server. It is ended when dropped, and what it logged is shown if that is the end of a failed test.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     process: Child,
     log: PathBuf,
-    _dir: tempfile::TempDir,
+    _dir: Option<tempfile::TempDir>,
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
         _ = self.process.kill();
         _ = self.process.wait();
+        if std::thread::panicking() {
+            eprintln!("{}", self.log());
+        }
     }
 }
 
@@ -33,27 +36,48 @@ impl Server {
     /// Starts one with these further arguments, and waits until it answers.
     pub(crate) fn start(arguments: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
+        let log_dirs = format!("log.dirs={}", dir.path().join("data").display());
+        let home = dir.path().to_owned();
+        Self::start_with(&home, Some(dir), &[&["-o", &log_dirs], arguments].concat())
+    }
+
+    /// As `start`, with what it logs in this directory and `log.dirs` among the arguments.
+    pub(crate) fn start_in(home: &Path, arguments: &[&str]) -> Self {
+        Self::start_with(home, None, arguments)
+    }
+
+    fn start_with(home: &Path, own: Option<tempfile::TempDir>, arguments: &[&str]) -> Self {
         let sockets = [(); 2].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
         let [port, controller_port] = sockets.map(|socket| socket.local_addr().unwrap().port());
         let listeners =
             format!("listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}");
-        let log_dirs = format!("log.dirs={}", dir.path().join("data").display());
-        let log = dir.path().join("log.txt");
+        let log = home.join("log.txt");
         let process = Command::new(binary())
-            .args(["server", "-o", &listeners, "-o", &log_dirs])
+            .args(["server", "-o", &listeners])
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(&log).unwrap())
             .spawn()
             .expect("the binary runs");
-        let server = Self { address: (Ipv4Addr::LOCALHOST, port).into(), process, log, _dir: dir };
+        let server = Self { address: (Ipv4Addr::LOCALHOST, port).into(), process, log, _dir: own };
+        server.wait_for("the server is up", || server.runs(&["topic", "list"]));
+        server
+    }
+
+    /// Looks until it is so.
+    #[track_caller]
+    pub(crate) fn wait_for(&self, what: &str, mut is_so: impl FnMut() -> bool) {
         let begin = Instant::now();
-        while !server.run(&["topic", "list"]).status.success() {
-            assert!(begin.elapsed() < START, "the server is up: {}", server.log());
+        while !is_so() {
+            assert!(begin.elapsed() < PATIENCE, "{what}: {}", self.log());
             std::thread::sleep(Duration::from_millis(100));
         }
-        server
+    }
+
+    /// Whether a command of the command line against this server succeeds.
+    pub(crate) fn runs(&self, arguments: &[&str]) -> bool {
+        self.run(arguments).status.success()
     }
 
     /// Runs a command of the command line against this server.
