@@ -25,6 +25,8 @@ pub enum DecodeFault {
     Truncated,
     /// A length or count of more than the bytes that follow can hold.
     LengthBeyondEnd,
+    /// Arrays that would take many times the message's bytes in memory.
+    TooManyElements,
     /// A string longer than 32767 bytes.
     StringTooLong,
     /// A variable-length integer of more than 32 bits.
@@ -85,6 +87,9 @@ impl fmt::Display for DecodeFault {
             Self::UnsupportedVersion => f.write_str("unsupported version"),
             Self::Truncated => f.write_str("message is cut off"),
             Self::LengthBeyondEnd => f.write_str("length exceeds the bytes that follow"),
+            Self::TooManyElements => {
+                f.write_str("arrays would take more than 32 MiB and four times the message's bytes")
+            }
             Self::StringTooLong => f.write_str("string of more than 32767 bytes"),
             Self::BadVarint => f.write_str("malformed varint"),
             Self::UnexpectedNull => f.write_str("null in a field that is not nullable"),

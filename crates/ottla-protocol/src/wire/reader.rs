@@ -36,7 +36,19 @@ pub struct Reader<'a> {
     end: usize,
     version: i16,
     is_flexible: bool,
+    /// Bytes that elements of arrays may still take in memory.
+    allowance: usize,
     fault: Option<(DecodeFault, usize)>,
+}
+
+/// Elements of arrays may take so many times the bytes of the message in memory …
+const MEMORY_RATIO: usize = 4;
+/// … and this much in any case. A name of two bytes may be an element of sixty: a hundred megabytes of them would be gigabytes.
+const MEMORY_BYTES: usize = 32 << 20;
+
+/// What a message of `bytes` may take.
+fn allowance(bytes: usize) -> usize {
+    bytes.saturating_mul(MEMORY_RATIO).saturating_add(MEMORY_BYTES)
 }
 
 /// The tagged section of a struct while it is read.
@@ -51,13 +63,23 @@ impl<'a> Reader<'a> {
     /// Reads from `bytes`; strings, bytes and record data borrow from them.
     pub fn new(bytes: &'a [u8]) -> Self {
         let end = bytes.len();
-        Self { borrowed: bytes, shared: None, position: 0, end, version: 0, is_flexible: false, fault: None }
+        Self {
+            borrowed: bytes,
+            shared: None,
+            position: 0,
+            end,
+            version: 0,
+            is_flexible: false,
+            allowance: allowance(end),
+            fault: None,
+        }
     }
 
     /// Reads from shared bytes: what is read outlives the reader.
     pub fn shared(bytes: Bytes) -> Self {
         let mut reader = Self::new(&[]);
         reader.end = bytes.len();
+        reader.allowance = allowance(reader.end);
         reader.shared = Some(bytes);
         reader
     }
@@ -299,6 +321,11 @@ impl<'a> Reader<'a> {
     }
 
     fn elements<T: Element<'a>>(&mut self, count: usize) -> Vec<T> {
+        let Some(left) = self.allowance.checked_sub(count.saturating_mul(size_of::<T>())) else {
+            self.fail(DecodeFault::TooManyElements);
+            return Vec::new();
+        };
+        self.allowance = left;
         let mut elements = Vec::with_capacity(self.elements_at_once(count, size_of::<T>()));
         for _ in 0..count {
             elements.push(T::read_from(self));

@@ -106,14 +106,32 @@ fn a_count_beyond_the_bytes_is_refused_before_taking_memory() {
 
 #[test]
 fn a_count_within_the_bytes_takes_memory_only_as_elements_come() {
-    // A million topics of at least three bytes each could be in these bytes; none is.
-    let mut bytes = vec![0xff; 3_000_000];
-    bytes.splice(..0, 1_000_000_i32.to_be_bytes());
+    // A hundred thousand topics of at least three bytes each could be in these bytes; none is.
+    let mut bytes = vec![0xff; 300_000];
+    bytes.splice(..0, 100_000_i32.to_be_bytes());
     let mut r = Reader::new(&bytes);
     let topics = r.array::<FetchableTopicResponse<'_>>();
     let size = topics.capacity() * size_of::<FetchableTopicResponse<'_>>();
     assert!(size <= 4 * bytes.len() + 4 * size_of::<FetchableTopicResponse<'_>>(), "{size} bytes");
-    assert!(r.fault().is_some());
+    assert!(r.fault().is_some_and(|(fault, _)| fault != DecodeFault::TooManyElements), "{:?}", r.fault());
+}
+
+#[test]
+fn elements_that_take_many_times_the_bytes_are_refused() {
+    let names = |count: i32| {
+        let mut bytes = count.to_be_bytes().to_vec();
+        (0..count).for_each(|_| bytes.extend([0, 1, b'x']));
+        bytes
+    };
+    let read = |bytes: &[u8], shared: bool| {
+        let mut r = if shared { Reader::shared(bytes.to_vec().into()) } else { Reader::new(bytes) };
+        (r.array::<Cow<'_, str>>().len(), r.fault())
+    };
+    for shared in [false, true] {
+        assert_eq!(read(&names(500_000), shared), (500_000, None));
+        let refused = (0, Some((DecodeFault::TooManyElements, 4)));
+        assert_eq!(read(&names(5_000_000), shared), refused, "five million names");
+    }
 }
 
 #[test]
