@@ -5,7 +5,7 @@ use std::io;
 
 use ottla_types::{LeaderEpoch, Offset};
 
-use super::{AppendError, EpochEnd, EpochEntry, Log, LogError, LogSlice, ReadError, ReadRequest};
+use super::{AppendError, EpochEnd, Log, LogError, LogSlice, ReadError, ReadRequest};
 
 /// What a future log is to take next of the one that it copies.
 #[derive(Debug)]
@@ -135,12 +135,11 @@ impl Log {
             // A crash may have taken it from a copy that was not durable yet.
             self.assign_topic_id(topic_id)?;
         }
+        // The copy may have records that were compacted away there since: they keep their epoch.
+        let own = self.epoch_entries().to_vec();
         for entry in current.epoch_entries() {
-            // The copy may have records that were compacted away there since: they keep their epoch.
-            let begins_earlier = |own: &EpochEntry| own.epoch == entry.epoch && own.start < entry.start;
-            if !self.epoch_entries().iter().any(begins_earlier) {
-                self.assign_epoch_start(entry.epoch, entry.start);
-            }
+            let here = own.iter().find(|own| own.epoch == entry.epoch).map(|own| own.start);
+            self.assign_epoch_start(entry.epoch, here.map_or(entry.start, |here| here.min(entry.start)));
         }
         self.set_high_watermark(current.high_watermark());
         match self.advance_log_start(current.log_start_offset().min(self.high_watermark())) {

@@ -232,22 +232,26 @@ fn a_future_log_that_ends_inside_of_a_batch_of_the_current_one_is_cut_before_it(
 #[test]
 fn a_future_log_knows_the_epoch_of_records_that_only_it_has() {
     let fs = MemFs::new();
-    let mut first = plain(1);
-    let mut second = plain(2);
-    ottla_record::patch::set_base_offset(&mut second, Offset(2));
-    for batch in [&mut first, &mut second] {
-        ottla_record::patch::set_leader_epoch(batch, LeaderEpoch(1));
-    }
+    let batch_at = |at: i64, epoch: i32| {
+        let mut batch = plain(1);
+        ottla_record::patch::set_base_offset(&mut batch, Offset(at));
+        ottla_record::patch::set_leader_epoch(&mut batch, LeaderEpoch(epoch));
+        batch
+    };
+    let all = [(0, 1), (1, 2), (2, 2)];
     let mut current = open(&fs, config());
-    current.append_as_follower(&second, LeaderEpoch(1), NOW).unwrap();
-    current.assign_epoch_start(LeaderEpoch(3), Offset(4));
+    for (at, epoch) in [all[0], all[2]] {
+        current.append_as_follower(&batch_at(at, epoch), LeaderEpoch(3), NOW).unwrap();
+    }
+    current.assign_epoch_start(LeaderEpoch(3), Offset(3));
     let path = PathBuf::from("/other/t-0.future");
     let (mut future, _) = Log::open(Arc::new(fs.clone()), &path, config(), opening(true, Offset(0))).unwrap();
-    future.append_as_follower(&first, LeaderEpoch(1), NOW).unwrap();
-    future.append_as_follower(&second, LeaderEpoch(1), NOW).unwrap();
+    for (at, epoch) in all {
+        future.append_as_follower(&batch_at(at, epoch), LeaderEpoch(3), NOW).unwrap();
+    }
     future.take_over(&current, NOW).unwrap();
-    let epochs = [0, 2, 4].map(|offset| future.epoch_for_offset(Offset(offset)));
-    assert_eq!(epochs, [Some(LeaderEpoch(1)), Some(LeaderEpoch(1)), Some(LeaderEpoch(3))]);
+    let epochs = [0, 1, 2, 3].map(|offset| future.epoch_for_offset(Offset(offset)));
+    assert_eq!(epochs, [1, 2, 2, 3].map(|epoch| Some(LeaderEpoch(epoch))));
 }
 
 /// What compaction left of a log may end before the log does. A copy that had all of it was emptied to come to the same end.
