@@ -91,7 +91,8 @@ impl LogDirs {
     }
 }
 
-/// Whether a log's history is the beginning of another's, as far as their epochs tell.
+/// Whether another log's history is the beginning of this one's, as far as their epochs tell. What counts of the other are its records: of a
+/// crash a last segment may be left that is empty, behind records that are not there.
 fn has_all_of(log: &Log, other: &Log) -> bool {
     let end = match other.latest_epoch() {
         None => Some(log.log_end_offset()),
@@ -99,7 +100,9 @@ fn has_all_of(log: &Log, other: &Log) -> bool {
     };
     log.topic_id().is_some()
         && log.topic_id() == other.topic_id()
-        && end.is_some_and(|end| end >= other.log_end_offset())
+        && end.is_some_and(|end| {
+            end >= other.log_end_offset() || other.records_end().is_ok_and(|records_end| end >= records_end)
+        })
 }
 
 /// Whether a log was led in a later epoch than another of the same topic.

@@ -238,6 +238,12 @@ impl Log {
         self.poisoned.as_deref().or_else(|| self.syncs.failure())
     }
 
+    /// The offset after the last record: less than the log end offset if the last segments are empty.
+    pub(crate) fn records_end(&self) -> Result<Offset, LogError> {
+        let last = self.segments.iter().rev().find(|segment| segment.size > 0);
+        last.map_or(Ok(self.log_start), |segment| segment.next_offset(self.fs.as_ref()))
+    }
+
     /// Known leader epochs and their first offsets, ascending.
     pub fn epoch_entries(&self) -> &[EpochEntry] {
         self.epochs.entries()
