@@ -33,8 +33,7 @@ impl Results<'_> {
 const KAFKAS_PROMISE: &str = "page-cache";
 /// What stands behind a missed target, as far as it is known.
 mod why {
-    pub(super) const PRODUCE: &str =
-        "most of it is the kernel's: [where the time goes](performance.md#where-the-time-goes)";
+    pub(super) const PRODUCE: &str = "most of it is the kernel's, write-back included, which the bare limit leaves to the kernel's own threads: [where the time goes](performance.md#where-the-time-goes)";
     pub(super) const SYNC_COST: &str = "each group of appends is a sync, which costs as much as the rest: [how `sync` syncs](performance.md#how-sync-syncs)";
     pub(super) const CONSUME: &str =
         "nearly all of it is `sendfile`: [where the time goes](performance.md#where-the-time-goes)";
