@@ -82,9 +82,14 @@ fn offsets(partition: &Partition) -> (Offset, Offset) {
 }
 
 fn wait_until_safe(partitions: &[Arc<Partition>]) {
+    let is_safe = |partition| offsets(partition).0 >= offsets(partition).1;
+    wait_until("a high watermark does not move", || partitions.iter().all(|partition| is_safe(partition)));
+}
+
+fn wait_until(failure: &str, is_done: impl Fn() -> bool) {
     let begin = Instant::now();
-    while partitions.iter().any(|partition| offsets(partition).0 < offsets(partition).1) {
-        assert!(begin.elapsed() < Duration::from_secs(60), "a high watermark does not move");
+    while !is_done() {
+        assert!(begin.elapsed() < Duration::from_secs(60), "{failure}");
         std::thread::sleep(Duration::from_micros(50));
     }
 }
@@ -184,19 +189,12 @@ fn much_that_nobody_waits_for_is_written_back() {
     let partition = &partitions[0];
     let append = || partition.update(|replica| ((), append_bytes(replica, 512 * 1024))).expect("it is there");
     let durable = || partition.with(|replica| replica.log().durable_offset()).expect("it is there");
-    let wait_until_durable = |up_to: i64| {
-        let begin = Instant::now();
-        while durable() < Offset(up_to) {
-            assert!(begin.elapsed() < Duration::from_secs(60), "nothing is written back");
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    };
+    let wait_until_durable =
+        |up_to: i64| wait_until("nothing is written back", || durable() >= Offset(up_to));
     // The first records of a log are flushed in any case.
     append();
     wait_until_durable(1);
-    while !partition.flush_turn().is_idle() {
-        std::thread::yield_now();
-    }
+    wait_until("the flush does not end", || partition.flush_turn().is_idle());
     (0..7).for_each(|_| append());
     assert!(partition.flush_turn().is_idle() && durable() == Offset(1), "little is left to the kernel");
     append();

@@ -290,7 +290,7 @@ impl Log {
         self.durable < self.active().base || self.flush_messages_reached() || self.may_become_stray()
     }
 
-    /// Bytes of the active segment that came since the last flush, all of them where there was none yet.
+    /// Bytes of the active segment that came since the last flush, in place or into the journal; all of them where there was none yet.
     pub fn unflushed_bytes(&self) -> u32 {
         let (active, covered) = (self.active(), self.covered);
         if covered.base == active.base { active.size.saturating_sub(covered.size) } else { active.size }

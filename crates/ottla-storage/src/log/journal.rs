@@ -78,9 +78,8 @@ impl Log {
     /// files, first records and rolled segments are made durable in place.
     pub fn may_journal(&self) -> bool {
         let active = self.active();
-        let uncovered = active.size.saturating_sub(self.covered.size);
         self.covered.base == active.base
-            && (1..=MAX_JOURNALED_BYTES).contains(&uncovered)
+            && (1..=MAX_JOURNALED_BYTES).contains(&self.unflushed_bytes())
             && self.poisoned().is_none()
             && self.topic_id.is_some()
             && self.config.flush_messages == i64::MAX

@@ -3,8 +3,8 @@
 use ottla_record::Codec;
 use ottla_storage::fs::{Effect, Fault, Fs, MemFs, Operation};
 use ottla_storage::log::{
-    AppendError, CleanupPolicy, LoadEvent, LogConfig, LogError, LogOpen, ReadError, RemovalReason,
-    VerificationRequest,
+    AppendError, CleanupPolicy, FlushTicket, LoadEvent, Log, LogConfig, LogError, LogOpen, ReadError,
+    RemovalReason, VerificationRequest,
 };
 use ottla_types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, Uuid};
 
@@ -562,12 +562,17 @@ fn a_read_that_the_disk_refuses_says_so_and_later_ones_may_succeed() {
     append(&mut log, plain(3)).unwrap();
 }
 
-#[test]
-fn a_failed_sync_poisons_the_log() {
+fn three_records_being_flushed() -> (MemFs, Log, FlushTicket) {
     let fs = MemFs::new();
     let mut log = open(&fs, small_config());
     append(&mut log, plain(3)).unwrap();
     let ticket = log.begin_flush(NOW).unwrap().unwrap();
+    (fs, log, ticket)
+}
+
+#[test]
+fn a_failed_sync_poisons_the_log() {
+    let (fs, mut log, ticket) = three_records_being_flushed();
     fs.inject(Fault::new(Effect::Io).on(Operation::Sync).times(1));
     let outcome = ticket.sync(&fs);
     assert!(log.complete_flush(outcome).is_err());
@@ -579,10 +584,7 @@ fn a_failed_sync_poisons_the_log() {
 /// The kernel tells of a failed write-back once: of two syncs the second is told that all is well.
 #[test]
 fn after_a_failed_sync_another_that_was_under_way_counts_for_nothing() {
-    let fs = MemFs::new();
-    let mut log = open(&fs, small_config());
-    append(&mut log, plain(3)).unwrap();
-    let first = log.begin_flush(NOW).unwrap().unwrap();
+    let (fs, mut log, first) = three_records_being_flushed();
     append(&mut log, plain(3)).unwrap();
     let second = log.begin_flush(NOW).unwrap().unwrap();
     fs.inject(Fault::new(Effect::Io).on(Operation::Sync).times(1));
@@ -595,10 +597,7 @@ fn after_a_failed_sync_another_that_was_under_way_counts_for_nothing() {
 
 #[test]
 fn a_failed_sync_that_nobody_hands_back_is_not_forgotten() {
-    let fs = MemFs::new();
-    let mut log = open(&fs, small_config());
-    append(&mut log, plain(3)).unwrap();
-    let ticket = log.begin_flush(NOW).unwrap().unwrap();
+    let (fs, mut log, ticket) = three_records_being_flushed();
     fs.inject(Fault::new(Effect::Io).on(Operation::Sync).times(1));
     drop(ticket.sync(&fs));
     assert!(log.poisoned().is_some());
@@ -608,10 +607,7 @@ fn a_failed_sync_that_nobody_hands_back_is_not_forgotten() {
 
 #[test]
 fn durable_offset_is_that_of_the_ticket() {
-    let fs = MemFs::new();
-    let mut log = open(&fs, small_config());
-    append(&mut log, plain(3)).unwrap();
-    let first = log.begin_flush(NOW).unwrap().unwrap();
+    let (fs, mut log, first) = three_records_being_flushed();
     append(&mut log, plain(3)).unwrap();
     let second = log.begin_flush(NOW).unwrap().unwrap();
     append(&mut log, plain(3)).unwrap();
